@@ -1,0 +1,45 @@
+#include "kernels/device/buffer.h"
+
+#include <utility>
+
+#include "gtest/gtest.h"
+
+namespace mneme::kernels {
+namespace {
+
+TEST(BufferTest, IsZeroFilledAndAligned) {
+  for (Pages pages : {Pages::kNormal, Pages::kHuge}) {
+    absl::StatusOr<Buffer> buffer = Buffer::Allocate(3'000'001, pages);
+    ASSERT_TRUE(buffer.ok()) << buffer.status();
+    EXPECT_EQ(buffer->size(), 3'000'001);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer->data()) % (pages == Pages::kHuge ? 1 << 21 : 64),
+              0u);
+    for (uint8_t byte : buffer->span()) ASSERT_EQ(byte, 0);
+    buffer->data()[3'000'000] = 1;
+  }
+}
+
+TEST(BufferTest, MovingLeavesOneOwner) {
+  Buffer a = std::move(Buffer::Allocate(100, Pages::kNormal)).value();
+  uint8_t* data = a.data();
+  Buffer b = std::move(a);
+  EXPECT_EQ(b.data(), data);
+  EXPECT_EQ(a.data(), nullptr);
+}
+
+TEST(BufferTest, ImpossibleSizesAreErrorsThatNameTheSize) {
+  EXPECT_EQ(Buffer::Allocate(-5, Pages::kNormal).status().message(), "buffer of -5 bytes");
+  const absl::Status huge = Buffer::Allocate(int64_t{1} << 60, Pages::kNormal).status();
+  EXPECT_EQ(huge.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(huge.message().find("1152921504606846976"), std::string::npos);
+  EXPECT_EQ(Buffer::Allocate(0, Pages::kHuge)->size(), 0);
+}
+
+TEST(BufferTest, HugeBytesNeverExceedTheMapping) {
+  Buffer buffer = std::move(Buffer::Allocate(8 << 20, Pages::kHuge)).value();
+  for (int64_t i = 0; i < buffer.size(); i += 4096) buffer.data()[i] = 1;
+  EXPECT_LE(buffer.huge_bytes(), (8 << 20) + (4 << 20));
+}
+
+}  // namespace
+}  // namespace mneme::kernels
