@@ -1,0 +1,34 @@
+// A checkpoint that has been inspected: what the model is, and where in which mapped file each of
+// its weights lies. Nothing is copied yet; loader/pack does that once a plan says what each rank
+// wants.
+#ifndef MNEME_LOADER_CHECKPOINT_CHECKPOINT_H_
+#define MNEME_LOADER_CHECKPOINT_CHECKPOINT_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "loader/checkpoint/stored_tensor.h"
+#include "loader/checkpoint/weight_source.h"
+#include "loader/model/model_description.h"
+#include "loader/model/weight_role.h"
+
+namespace mneme::loader {
+
+struct Checkpoint {
+  std::string directory;
+  ModelDescription model;
+  WeightSources weights;
+  std::shared_ptr<const TensorFiles> files;
+  std::vector<std::string> tensor_warnings;
+};
+
+// Reads the config and the headers of the checkpoint in `directory`, checks every tensor's
+// presence, dtype and shape, and finds every weight. Errors (INVALID_ARGUMENT, NOT_FOUND,
+// FAILED_PRECONDITION) name the file, the tensor or field, and the values.
+absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory);
+
+}  // namespace mneme::loader
+
+#endif  // MNEME_LOADER_CHECKPOINT_CHECKPOINT_H_

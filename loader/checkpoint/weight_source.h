@@ -1,0 +1,33 @@
+// Where in a checkpoint's tensors a weight lies.
+#ifndef MNEME_LOADER_CHECKPOINT_WEIGHT_SOURCE_H_
+#define MNEME_LOADER_CHECKPOINT_WEIGHT_SOURCE_H_
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "loader/checkpoint/stored_tensor.h"
+#include "loader/model/weight_role.h"
+
+namespace mneme::loader {
+
+// Where a weight comes from: rows [first_row, first_row + rows) of a stored tensor seen as a matrix
+// (a vector is one column of rows). kMemoryTable has two parts, pre-values then values;
+// kMemoryCores has one part per core; every other weight has one part. Computed roles (RoPE tables,
+// key norms) list the tensors they are computed from, or none.
+struct WeightSource {
+  struct Part {
+    const StoredTensor* tensor = nullptr;
+    int64_t first_row = 0;
+    int64_t rows = 0;
+    // Columns of the matrix: rows * cols elements are the part.
+    int64_t cols = 0;
+  };
+  std::vector<Part> parts;
+};
+
+using WeightSources = std::map<WeightId, WeightSource>;
+
+}  // namespace mneme::loader
+
+#endif  // MNEME_LOADER_CHECKPOINT_WEIGHT_SOURCE_H_

@@ -1,0 +1,68 @@
+// Weights in the form the kernels read, for one process. Most are views into the checkpoint's
+// mapped files (no copy); value tables become interleaved rows on huge pages; small vectors are
+// widened to float32; computed weights (RoPE tables, key norms, 32-bit shuffles) are computed here.
+#ifndef MNEME_LOADER_PACK_PACKED_WEIGHTS_H_
+#define MNEME_LOADER_PACK_PACKED_WEIGHTS_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/device/buffer.h"
+#include "kernels/tensor/tensor.h"
+#include "loader/checkpoint/checkpoint.h"
+
+namespace mneme::loader {
+
+// Layout of an interleaved value table: row r starts at data + r * row_stride_bytes (a multiple of
+// 64), pre_width pre-values first, then width values, all of `dtype`.
+struct PackedTable {
+  const uint8_t* data = nullptr;
+  int64_t rows = 0;
+  int64_t row_stride_bytes = 0;
+  kernels::DType dtype = kernels::DType::kF32;
+  int32_t pre_width = 0;
+  int32_t width = 0;
+};
+
+// One weight. `view` for all roles but kMemoryTable. Matrices keep the stored dtype (f32, bf16);
+// vectors (one column: norms, biases), directions, cores and computed weights are f32; shuffles
+// i32.
+struct PackedWeight {
+  kernels::TensorView view;
+  PackedTable table;
+  bool in_place = false;  // a view into the mapped file
+  int64_t bytes = 0;      // that this weight occupies (a table: all its rows)
+};
+
+struct PackOptions {
+  // Rounds f32 matrices, keys and tables to bf16 at load (as if the checkpoint had been stored so).
+  bool round_to_bf16 = false;
+  // Widens bf16 to f32: the reference for a rounded model.
+  bool widen_to_f32 = false;
+  // Value tables on huge pages.
+  bool huge_pages = true;
+};
+
+class PackedWeights {
+ public:
+  // Packs the weights `ids` of `checkpoint` (ids it has no source for: INVALID_ARGUMENT by name).
+  // Peak memory: the files, the tables, and small pieces; source pages are not touched twice.
+  static absl::StatusOr<PackedWeights> Pack(const Checkpoint& checkpoint,
+                                            const std::vector<WeightId>& ids,
+                                            const PackOptions& options);
+  // REQUIRES: id was among the packed ones.
+  const PackedWeight& at(const WeightId& id) const;
+  int64_t owned_bytes() const;
+
+ private:
+  std::map<WeightId, PackedWeight> weights_;
+  std::vector<kernels::Buffer> buffers_;
+  std::shared_ptr<const TensorFiles> files_;
+};
+
+}  // namespace mneme::loader
+
+#endif  // MNEME_LOADER_PACK_PACKED_WEIGHTS_H_
