@@ -42,10 +42,9 @@ def mneme_cc_proto_library(name, src, deps = [], grpc = False, **kwargs):
     )
     native.genrule(
         name = name + "_generated",
-        srcs = [":" + name + "_src"],
+        srcs = [src] + [d + "_src" for d in deps],
         outs = outs,
         cmd = cmd + "$(location " + src + ")",
-        tools = [],
     )
     native.cc_library(
         name = name,

@@ -1,0 +1,58 @@
+// Executes a plan, step after step. The schedule's side: fill a step, submit it, wait for its result.
+//
+// Up to two steps may be under way (the step edge has two registers): while one runs, the next one's
+// inputs may be prepared and submitted. All methods are for one thread, the schedule's.
+#ifndef MNEME_ENGINE_RUNTIME_EXECUTOR_H_
+#define MNEME_ENGINE_RUNTIME_EXECUTOR_H_
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "engine/runtime/step.h"
+#include "kernels/tensor/tensor.h"
+#include "kernels/traffic/traffic.h"
+
+namespace mneme::runtime {
+
+// Per token of a step: the bytes of shared reads that fall to it, besides an equal share of what all
+// tokens of the step share (dense weights, keys, activations).
+struct StepResult {
+  // OK, or why the step failed; then nothing below is valid, and its sequences' KV is undefined.
+  absl::Status status;
+  // [logit rows of the step, embedding_size] f32; row i belongs to step.logit_rows()[i].
+  kernels::Matrix<const float> logits;
+  // Everything the step moved.
+  kernels::Traffic traffic;
+  // Of that, what only the logit rows caused (final norm and head): divided among them.
+  kernels::Traffic logit_traffic;
+  // [tokens] bytes of value rows and of KV that fall to each token; the rest of `traffic` is divided
+  // equally among the step's tokens.
+  std::span<const double> token_value_row_bytes;
+  std::span<const double> token_kv_bytes;
+  double step_seconds = 0;     // from the first actor to the last
+  double runtime_seconds = 0;  // of that, outside kernels
+};
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  virtual const StepLimits& limits() const = 0;
+  // The next step to fill; it is Clear(). REQUIRES: fewer than two steps submitted and not released.
+  virtual Step* NextStep() = 0;
+  // Starts the step last given by NextStep(). Does not wait.
+  virtual void Submit() = 0;
+  // Waits for the oldest step that was submitted and not yet released.
+  virtual const StepResult& Wait() = 0;
+  // Gives the oldest step and its result back. REQUIRES: Wait() returned it.
+  virtual void Release() = 0;
+  // The step that Wait() returned.
+  virtual const Step& finished_step() const = 0;
+  // Rows of a register that the plan keeps (built with trace), of the step that Wait() returned:
+  // e.g. "memory.0.grid". An empty view when there is none of that name.
+  virtual kernels::TensorView Trace(std::string_view name) const = 0;
+};
+
+}  // namespace mneme::runtime
+
+#endif  // MNEME_ENGINE_RUNTIME_EXECUTOR_H_
