@@ -23,6 +23,36 @@ def mneme_cc_test(name, copts = [], deps = [], main = True, **kwargs):
         **kwargs
     )
 
+def mneme_cc_fuzz_test(name, srcs, deps = [], corpus = [], dictionary = None, max_len = 65536, **kwargs):
+    """A fuzz target: srcs define LLVMFuzzerTestOneInput.
+
+    In ordinary and sanitizer builds it is a test that replays the corpus; under --config=fuzz it is
+    linked with libFuzzer and mutates the corpus for the seconds that `./mneme fuzz` passes.
+    corpus: files or filegroups of seed inputs, e.g. glob(["testdata/corpus/**"]).
+    dictionary: a libFuzzer dictionary file, or None. max_len: bytes of the largest input tried.
+    """
+    inputs = ["$(locations %s)" % label for label in corpus]
+    fuzzing = "//third_party/fuzz:fuzzing"
+    native.cc_test(
+        name = name,
+        srcs = srcs + select({
+            fuzzing: ["//third_party/fuzz:fuzz_arguments"],
+            "//conditions:default": ["//third_party/fuzz:replay_main"],
+        }),
+        # GCC's warnings are the ones kept at zero; clang's others must not stop a fuzz build.
+        copts = WARNINGS + select({fuzzing: ["-Wno-error"], "//conditions:default": []}),
+        linkopts = select({fuzzing: ["-fsanitize=fuzzer"], "//conditions:default": []}),
+        args = inputs + select({
+            fuzzing: ["-max_len=%d" % max_len, "-timeout=10", "-rss_limit_mb=4096"] +
+                     (["-dict=$(location %s)" % dictionary] if dictionary else []),
+            "//conditions:default": [],
+        }),
+        data = corpus + ([dictionary] if dictionary else []),
+        tags = kwargs.pop("tags", []) + ["fuzz"],
+        deps = deps,
+        **kwargs
+    )
+
 def mneme_cc_proto_library(name, src, deps = [], grpc = False, **kwargs):
     """C++ (and gRPC) code of one .proto file, generated with the system's protoc.
 
