@@ -14,10 +14,15 @@ def mneme_cc_binary(name, copts = [], **kwargs):
     """A cc_binary of ours: warnings are errors."""
     native.cc_binary(name = name, copts = WARNINGS + copts, **kwargs)
 
-def mneme_cc_test(name, copts = [], deps = [], main = True, **kwargs):
-    """A GoogleTest test of ours; main = False when the test brings its own main()."""
+def mneme_cc_test(name, copts = [], deps = [], main = True, size = "small", **kwargs):
+    """A GoogleTest test of ours; main = False when the test brings its own main().
+
+    .bazelrc gives a small test 5 minutes, which sanitizers and a busy machine may need; a size that
+    is larger than a test's usual time makes Bazel comment on it in every summary.
+    """
     native.cc_test(
         name = name,
+        size = size,
         copts = WARNINGS + copts,
         deps = deps + ["@system//:gtest_main" if main else "@system//:gtest"],
         **kwargs
@@ -35,6 +40,7 @@ def mneme_cc_fuzz_test(name, srcs, deps = [], corpus = [], dictionary = None, ma
     fuzzing = "//third_party/fuzz:fuzzing"
     native.cc_test(
         name = name,
+        size = "small",
         srcs = srcs + select({
             fuzzing: ["//third_party/fuzz:fuzz_arguments"],
             "//conditions:default": ["//third_party/fuzz:replay_main"],
