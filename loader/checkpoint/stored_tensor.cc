@@ -61,6 +61,21 @@ std::string StoredTensor::Describe() const {
   return absl::StrCat(ShapeString(shape), " ", StoredDTypeName(dtype));
 }
 
+bool CountElements(std::span<const int64_t> shape, int64_t* elements) {
+  int64_t product = 1;
+  bool empty = false;
+  for (const int64_t size : shape) {
+    if (size < 0) return false;
+    if (size == 0) {
+      empty = true;
+    } else if (__builtin_mul_overflow(product, size, &product)) {
+      return false;
+    }
+  }
+  *elements = empty ? 0 : product;
+  return true;
+}
+
 std::string ShapeString(std::span<const int64_t> shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }

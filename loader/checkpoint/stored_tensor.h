@@ -32,6 +32,10 @@ struct StoredTensor {
   std::string Describe() const;
 };
 
+// Product of the sizes into *elements. False when a size is negative or the product of the sizes
+// other than 0 does not fit: then no product of some of them can be trusted either.
+bool CountElements(std::span<const int64_t> shape, int64_t* elements);
+
 // "[2, 3]".
 std::string ShapeString(std::span<const int64_t> shape);
 
@@ -42,6 +46,9 @@ class TensorFiles {
   virtual const std::map<std::string, StoredTensor>& tensors() const = 0;
   // Bytes of all files.
   virtual int64_t file_bytes() const = 0;
+  // Gives back the memory behind `part` of a tensor's bytes where it is a mapped file's (it is read
+  // again when touched); does nothing where it is not.
+  virtual void DropPages(std::span<const uint8_t> part) const = 0;
 };
 
 }  // namespace mneme::loader
