@@ -22,8 +22,14 @@ MNEME_SIMD_INLINE F32x16 Load(const float* p) { return {_mm512_loadu_ps(p)}; }
 MNEME_SIMD_INLINE F32x16 LoadPartial(const float* p, int64_t n) {
   return {_mm512_maskz_loadu_ps(FirstLanes(n).m, p)};
 }
+// One permutation puts each half-word into the upper half of its lane: half the vector-port work of
+// a zero extension and a shift.
 MNEME_SIMD_INLINE F32x16 WidenBf16(__m256i bits) {
-  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+  const __m512i to_upper_half =
+      _mm512_setr_epi32(0x00000, 0x10000, 0x20000, 0x30000, 0x40000, 0x50000, 0x60000, 0x70000,
+                        0x80000, 0x90000, 0xa0000, 0xb0000, 0xc0000, 0xd0000, 0xe0000, 0xf0000);
+  return {_mm512_castsi512_ps(
+      _mm512_maskz_permutexvar_epi16(0xaaaaaaaa, to_upper_half, _mm512_castsi256_si512(bits)))};
 }
 MNEME_SIMD_INLINE F32x16 Load(const Bf16* p) {
   return WidenBf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
