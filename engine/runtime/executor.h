@@ -1,7 +1,8 @@
-// Executes a plan, step after step. The schedule's side: fill a step, submit it, wait for its result.
+// Executes a plan, step after step. The schedule's side: fill a step, submit it, wait for its
+// result.
 //
-// Up to two steps may be under way (the step edge has two registers): while one runs, the next one's
-// inputs may be prepared and submitted. All methods are for one thread, the schedule's.
+// Up to two steps may be under way (the step edge has two registers): while one runs, the next
+// one's inputs may be prepared and submitted. All methods are for one thread, the schedule's.
 #ifndef MNEME_ENGINE_RUNTIME_EXECUTOR_H_
 #define MNEME_ENGINE_RUNTIME_EXECUTOR_H_
 
@@ -15,8 +16,8 @@
 
 namespace mneme::runtime {
 
-// Per token of a step: the bytes of shared reads that fall to it, besides an equal share of what all
-// tokens of the step share (dense weights, keys, activations).
+// Per token of a step: the bytes of shared reads that fall to it, besides an equal share of what
+// all tokens of the step share (dense weights, keys, activations).
 struct StepResult {
   // OK, or why the step failed; then nothing below is valid, and its sequences' KV is undefined.
   absl::Status status;
@@ -26,8 +27,8 @@ struct StepResult {
   kernels::Traffic traffic;
   // Of that, what only the logit rows caused (final norm and head): divided among them.
   kernels::Traffic logit_traffic;
-  // [tokens] bytes of value rows and of KV that fall to each token; the rest of `traffic` is divided
-  // equally among the step's tokens.
+  // [tokens] bytes of value rows and of KV that fall to each token; the rest of `traffic` is
+  // divided equally among the step's tokens.
   std::span<const double> token_value_row_bytes;
   std::span<const double> token_kv_bytes;
   double step_seconds = 0;     // from the first actor to the last
@@ -38,7 +39,8 @@ class Executor {
  public:
   virtual ~Executor() = default;
   virtual const StepLimits& limits() const = 0;
-  // The next step to fill; it is Clear(). REQUIRES: fewer than two steps submitted and not released.
+  // The next step to fill; it is Clear(). REQUIRES: fewer than two steps submitted and not
+  // released.
   virtual Step* NextStep() = 0;
   // Starts the step last given by NextStep(). Does not wait.
   virtual void Submit() = 0;

@@ -1,6 +1,6 @@
-// A Step: what one pass of the model computes, as a plain message without pointers, so that it can be
-// sent to another process as it is. Spans of many sequences stand side by side: decode tokens (one
-// row) and prefill chunks (many rows).
+// A Step: what one pass of the model computes, as a plain message without pointers, so that it can
+// be sent to another process as it is. Spans of many sequences stand side by side: decode tokens
+// (one row) and prefill chunks (many rows).
 //
 // A sequence is a number in [0, max_sequences) that the schedule gives to what it runs; every rank
 // keeps a block table per sequence, which the step's block changes update before it runs.

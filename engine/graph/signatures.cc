@@ -1,0 +1,104 @@
+#include "engine/graph/signatures.h"
+
+namespace mneme::graph {
+namespace {
+
+constexpr Sbp B = Sbp::B();
+constexpr Sbp P = Sbp::P();
+constexpr Sbp S0 = Sbp::S(0);
+constexpr Sbp S1 = Sbp::S(1);
+
+Signature Uniform(const Operator& op, Sbp sbp) {
+  Signature s;
+  for (int32_t input : op.inputs) s.inputs.push_back(input < 0 ? B : sbp);
+  s.weights.assign(op.weights.size(), B);
+  for (int32_t output : op.outputs) s.outputs.push_back(output < 0 ? B : sbp);
+  return s;
+}
+
+// Operators that compute every row (and, where `columns`, every column) by itself.
+void AddElementwise(const Operator& op, bool columns, std::vector<Signature>* to) {
+  to->push_back(Uniform(op, S0));
+  if (columns) to->push_back(Uniform(op, S1));
+}
+
+void AddLinear(const Operator& op, std::vector<Signature>* to) {
+  const bool bias = op.weights[1] >= 0;
+  to->push_back({{S0}, {B, B}, {S0}});
+  to->push_back({{B}, {S0, bias ? S1 : B}, {S1}});
+  if (bias) return;  // a bias would be added once per rank
+  to->push_back({{S1}, {S1, B}, {P}});
+  to->push_back({{P}, {B, B}, {P}});
+}
+
+void AddGather(const Operator& op, std::vector<Signature>* to) {
+  const bool pre = op.inputs[3] >= 0;
+  to->push_back({{B, B, B, B}, {S0}, {P}});
+  // A rank with some columns of the pre-values has only part of the pre-score, which is not linear
+  // in the output: that split needs the pre-score as an operator of its own.
+  if (!pre) to->push_back({{B, B, B, B}, {S1}, {S1}});
+  to->push_back({{S1, S1, S1, B}, {B}, {P}});
+}
+
+}  // namespace
+
+std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
+  std::vector<Signature> s = {Uniform(op, B)};
+  switch (op.kind) {
+    case v1::EMBEDDING:
+      s.push_back({{}, {S0}, {P}});
+      s.push_back({{}, {S1}, {S1}});
+      break;
+    case v1::LINEAR:
+      AddLinear(op, &s);
+      break;
+    case v1::RMS_NORM:
+    case v1::LAYER_NORM:
+      // A norm over heads is independent per head; one over the row needs all of it.
+      AddElementwise(op, op.attributes.norm().width() < graph.tensors[op.inputs[0]].cols, &s);
+      break;
+    case v1::ROPE:
+    case v1::CLAMP:
+    case v1::ACTIVATION:
+      AddElementwise(op, /*columns=*/true, &s);
+      break;
+    case v1::KV_APPEND:
+    case v1::ATTENTION:
+      s.push_back(Uniform(op, S1));
+      break;
+    case v1::ADDITION:
+      AddElementwise(op, /*columns=*/true, &s);
+      s.push_back({{P, P}, {}, {P}});
+      break;
+    case v1::SELECT_ROWS:
+      s.push_back(Uniform(op, S1));
+      s.push_back(Uniform(op, P));
+      break;
+    case v1::PRODUCT_KEY_CANDIDATES: {
+      AddElementwise(op, /*columns=*/false, &s);
+      Signature keys = Uniform(op, B);
+      for (size_t i = 0; i < 3; ++i) {
+        if (op.weights[i] >= 0) keys.weights[i] = S0;
+      }
+      keys.outputs = {S1, S1};
+      s.push_back(keys);
+      break;
+    }
+    case v1::PRODUCT_KEY_SELECT:
+      AddElementwise(op, /*columns=*/false, &s);
+      break;
+    case v1::VALUE_PREFETCH:
+      s.push_back({{B}, {S0}, {}});
+      s.push_back({{B}, {S1}, {}});
+      s.push_back({{S1}, {B}, {}});
+      break;
+    case v1::VALUE_GATHER:
+      AddGather(op, &s);
+      break;
+    default:
+      break;
+  }
+  return s;
+}
+
+}  // namespace mneme::graph
