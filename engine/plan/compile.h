@@ -1,0 +1,28 @@
+// From a logical graph and a cluster to a plan: which layout every tensor has, which signature
+// every operator runs with, where every register lies.
+#ifndef MNEME_ENGINE_PLAN_COMPILE_H_
+#define MNEME_ENGINE_PLAN_COMPILE_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/graph/graph.h"
+#include "proto/mneme/v1/plan.pb.h"
+
+namespace mneme::plan {
+
+struct CompileOptions {
+  std::string model_name;
+  v1::Cluster cluster;  // of one rank
+  v1::StepLimits limits;
+  // Registers of traced tensors are kept to the end of the step.
+  bool keep_trace = false;
+};
+
+// REQUIRES: Validate(graph) is empty. INVALID_ARGUMENT names the limit that makes no sense (zero,
+// not a multiple, beyond 2^31) or a cluster that cannot be planned for.
+absl::StatusOr<v1::Plan> Compile(const graph::Graph& graph, const CompileOptions& options);
+
+}  // namespace mneme::plan
+
+#endif  // MNEME_ENGINE_PLAN_COMPILE_H_

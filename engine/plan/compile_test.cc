@@ -1,0 +1,142 @@
+#include "engine/plan/compile.h"
+
+#include <set>
+#include <string>
+
+#include "engine/graph/memory_transformer.h"
+#include "engine/graph/test_models.h"
+#include "engine/plan/explain.h"
+#include "gtest/gtest.h"
+
+namespace mneme::plan {
+namespace {
+
+CompileOptions Options() {
+  CompileOptions options;
+  options.model_name = "test";
+  options.cluster.set_name("1xcpu");
+  options.cluster.set_device("cpu");
+  options.cluster.set_ranks(1);
+  options.cluster.set_isa("avx512");
+  options.limits.set_max_tokens(32);
+  options.limits.set_max_sequences(4);
+  options.limits.set_max_logit_rows(4);
+  options.limits.set_max_positions(128);
+  options.limits.set_kv_blocks(20);
+  options.limits.set_kv_block_tokens(16);
+  return options;
+}
+
+graph::Graph TestGraph() {
+  return graph::BuildMemoryTransformer(graph::MemoryTestModel(2), graph::Bf16Weights());
+}
+
+TEST(CompileTest, EveryOperatorBecomesAnActorInOrder) {
+  const graph::Graph graph = TestGraph();
+  const v1::Plan plan = Compile(graph, Options()).value();
+  ASSERT_EQ(plan.actors_size(), static_cast<int>(graph.operators.size()));
+  for (int i = 0; i < plan.actors_size(); ++i) {
+    EXPECT_EQ(plan.actors(i).name(), graph.operators[i].name);
+    EXPECT_EQ(plan.actors(i).inputs_size(), static_cast<int>(graph.operators[i].inputs.size()));
+    EXPECT_EQ(plan.actors(i).signature().find('S'), std::string::npos);
+  }
+}
+
+TEST(CompileTest, RegistersAliveTogetherDoNotOverlap) {
+  const v1::Plan plan = Compile(TestGraph(), Options()).value();
+  // Replays the order: what an actor reads must still be what was written last at that place.
+  std::vector<int> owner(plan.arena_bytes() / 64, -1);
+  for (const v1::Actor& actor : plan.actors()) {
+    for (int32_t r : actor.inputs()) {
+      if (r < 0) continue;
+      EXPECT_EQ(owner[plan.registers(r).offset() / 64], r) << actor.name();
+    }
+    for (int32_t r : actor.outputs()) {
+      if (r < 0) continue;
+      const v1::Register& reg = plan.registers(r);
+      for (int64_t b = 0; b < reg.slots() * reg.slot_bytes(); b += 64) {
+        owner[(reg.offset() + b) / 64] = r;
+      }
+    }
+  }
+}
+
+TEST(CompileTest, AnInPlaceOperatorKeepsItsRegister) {
+  const v1::Plan plan = Compile(TestGraph(), Options()).value();
+  int seen = 0;
+  for (const v1::Actor& actor : plan.actors()) {
+    if (actor.kind() != v1::ROPE) continue;
+    EXPECT_EQ(actor.inputs(0), actor.outputs(0));
+    ++seen;
+  }
+  EXPECT_EQ(seen, 4);
+}
+
+TEST(CompileTest, OnlyTheLogitsHaveTwoSlotsAndTraceIsKeptOnRequest) {
+  CompileOptions options = Options();
+  for (bool trace : {false, true}) {
+    options.keep_trace = trace;
+    const v1::Plan plan = Compile(TestGraph(), options).value();
+    std::set<std::string> kept;
+    for (const v1::Register& r : plan.registers()) {
+      EXPECT_EQ(r.slots(), r.name() == "logits" ? 2 : 1) << r.name();
+      if (r.kept()) kept.insert(r.name());
+    }
+    EXPECT_EQ(kept.count("logits"), 1u);
+    EXPECT_EQ(kept.count("memory.1.grid"), trace ? 1u : 0u);
+  }
+}
+
+TEST(CompileTest, MemoryIsWhatTheTensorsSayAndTiedWeightsCountOnce) {
+  const v1::Plan plan = Compile(TestGraph(), Options()).value();
+  int64_t weights = 0;
+  for (const v1::Weight& w : plan.weights()) {
+    if (w.name() != "head") weights += w.bytes();
+    if (w.value_table()) {
+      EXPECT_EQ(w.bytes(), 1600 * 128);  // (16 + 32) * 2 = 96, padded to 128
+    }
+  }
+  EXPECT_EQ(plan.memory(0).weight_bytes(), weights);
+  EXPECT_EQ(plan.memory(0).kv_bytes(), 2 * 2 * 20 * 16 * 64 * 4);
+}
+
+TEST(CompileTest, ImpossibleLimitsAreRefusedByName) {
+  CompileOptions options = Options();
+  options.limits.set_kv_block_tokens(24);
+  EXPECT_EQ(Compile(TestGraph(), options).status().message(),
+            "kv_block_tokens is 24, must be a multiple of 16");
+  options = Options();
+  options.limits.set_max_sequences(0);
+  EXPECT_EQ(Compile(TestGraph(), options).status().message(),
+            "max_sequences is 0, must be at least 1");
+  options = Options();
+  options.limits.set_max_tokens(3);
+  EXPECT_EQ(Compile(TestGraph(), options).status().code(), absl::StatusCode::kInvalidArgument);
+  options = Options();
+  options.cluster.set_ranks(2);
+  EXPECT_EQ(Compile(TestGraph(), options).status().code(), absl::StatusCode::kUnimplemented);
+}
+
+TEST(ExplainTest, PredictsWhatAStepReads) {
+  const v1::Plan plan = Compile(TestGraph(), Options()).value();
+  const DecodeBytes d = PredictDecodeBytes(plan);
+  EXPECT_EQ(d.value_rows_per_token, 2 * 16 * 128);
+  EXPECT_EQ(d.kv_per_position, 2 * 2 * 64 * 4);
+  const int64_t per_block = 4 * 64 * 64 + 3 * 64 * 128 + 128 * 64 + 16 * 64 + 64 * 32;
+  EXPECT_EQ(d.dense_weights, 2 * (2 * per_block + 256 * 64));
+  EXPECT_GT(d.keys, 2 * 2 * (2 * 40 * 64));
+}
+
+TEST(ExplainTest, TheHashNamesThePlan) {
+  const v1::Plan a = Compile(TestGraph(), Options()).value();
+  CompileOptions options = Options();
+  options.limits.set_kv_blocks(21);
+  const v1::Plan b = Compile(TestGraph(), options).value();
+  EXPECT_EQ(PlanHash(a), PlanHash(a));
+  EXPECT_NE(PlanHash(a), PlanHash(b));
+  EXPECT_EQ(PlanHash(a).size(), 16u);
+  EXPECT_NE(Explain(a).find("plan " + PlanHash(a)), std::string::npos);
+}
+
+}  // namespace
+}  // namespace mneme::plan

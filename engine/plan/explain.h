@@ -1,0 +1,29 @@
+// A plan for a person: what each rank holds, what runs in which order, what a token costs.
+#ifndef MNEME_ENGINE_PLAN_EXPLAIN_H_
+#define MNEME_ENGINE_PLAN_EXPLAIN_H_
+
+#include <string>
+
+#include "proto/mneme/v1/plan.pb.h"
+
+namespace mneme::plan {
+
+// Several lines of text, each ended by a newline; the same plan gives the same text.
+std::string Explain(const v1::Plan& plan);
+
+// Bytes that a decode step reads from weights: what every step reads whatever its size, and what
+// each token adds (value rows, one row of the embedding).
+struct DecodeBytes {
+  int64_t dense_weights = 0;
+  int64_t keys = 0;
+  int64_t value_rows_per_token = 0;  // at most: selections that name one row are read once
+  int64_t kv_per_position = 0;       // of each token: this, times its position
+};
+DecodeBytes PredictDecodeBytes(const v1::Plan& plan);
+
+// Hash of the plan as 16 hexadecimal digits. Ranks with different plans must not meet.
+std::string PlanHash(const v1::Plan& plan);
+
+}  // namespace mneme::plan
+
+#endif  // MNEME_ENGINE_PLAN_EXPLAIN_H_
