@@ -59,6 +59,21 @@ def mneme_cc_fuzz_test(name, srcs, deps = [], corpus = [], dictionary = None, ma
         **kwargs
     )
 
+def mneme_py_test(name, srcs, data = [], size = "small", **kwargs):
+    """A Python test (unittest, python3 of the system); the first of srcs is the program.
+
+    Modules are imported from the workspace root: `from tests.tidy import rules`. Bazel's own py_test
+    wants a `python`, which Debian does not have.
+    """
+    native.sh_test(
+        name = name,
+        size = size,
+        srcs = ["//third_party:py_test.sh"],
+        args = ["$(location %s)" % srcs[0]],
+        data = srcs + data,
+        **kwargs
+    )
+
 def mneme_cc_proto_library(name, src, deps = [], grpc = False, **kwargs):
     """C++ (and gRPC) code of one .proto file, generated with the system's protoc.
 
