@@ -1,0 +1,94 @@
+#include "engine/runtime/credit_edge.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "engine/runtime/futex.h"
+
+namespace mneme::runtime {
+namespace {
+
+void Pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+// Spins until ready() or the time is over. The clock is read once per 64 looks.
+template <class Ready>
+bool SpinUntil(std::chrono::microseconds limit, Ready ready) {
+  if (ready()) return true;
+  if (limit.count() == 0) return false;
+  const auto end = std::chrono::steady_clock::now() + limit;
+  do {
+    for (int i = 0; i < 64; ++i) {
+      if (ready()) return true;
+      Pause();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return ready();
+}
+
+// Sleeps until ready(); `word` changes whenever ready() may have become true.
+template <class Ready>
+void SleepUntil(std::atomic<uint32_t>* word, std::atomic<uint32_t>* sleeps, Ready ready) {
+  while (true) {
+    const uint32_t seen = word->load(std::memory_order_seq_cst);
+    sleeps->store(1, std::memory_order_seq_cst);
+    // The count is read again after the announcement: a change after this look wakes us, one before
+    // it is seen here.
+    if (ready()) break;
+    FutexWait(word, seen);
+    if (ready()) break;
+  }
+  sleeps->store(0, std::memory_order_relaxed);
+}
+
+void WakeIfAsleep(std::atomic<uint32_t>* word, std::atomic<uint32_t>* sleeps) {
+  if (sleeps->load(std::memory_order_seq_cst) != 0) FutexWake(word);
+}
+
+}  // namespace
+
+uint32_t CreditEdge::WaitCredit() {
+  const uint32_t number = written_.load(std::memory_order_relaxed);
+  const auto ready = [&] { return number - released_.load(std::memory_order_seq_cst) < capacity_; };
+  if (!SpinUntil(spin_, ready)) SleepUntil(&released_, &producer_sleeps_, ready);
+  return number;
+}
+
+void CreditEdge::Publish() {
+  written_.fetch_add(1, std::memory_order_seq_cst);
+  WakeIfAsleep(&written_, &consumer_sleeps_);
+}
+
+bool CreditEdge::WaitWritten(uint32_t* number) {
+  const uint32_t next = released_.load(std::memory_order_relaxed);
+  const auto ready = [&] {
+    return written_.load(std::memory_order_seq_cst) != next ||
+           closed_.load(std::memory_order_seq_cst) != 0;
+  };
+  // Close() also counts as a change of the word that a sleeping consumer watches: it wakes all.
+  if (!SpinUntil(spin_, ready)) SleepUntil(&written_, &consumer_sleeps_, ready);
+  if (written_.load(std::memory_order_acquire) == next) return false;
+  *number = next;
+  return true;
+}
+
+void CreditEdge::Release() {
+  released_.fetch_add(1, std::memory_order_seq_cst);
+  WakeIfAsleep(&released_, &producer_sleeps_);
+}
+
+void CreditEdge::Close() {
+  closed_.store(1, std::memory_order_seq_cst);
+  // A consumer may look at `closed_`, find 0, and go to sleep on `written_` after this wake: the
+  // announcement lets us wait until it is either awake or truly asleep.
+  while (consumer_sleeps_.load(std::memory_order_seq_cst) != 0) {
+    FutexWake(&written_);
+    Pause();
+  }
+}
+
+}  // namespace mneme::runtime

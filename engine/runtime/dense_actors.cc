@@ -1,0 +1,210 @@
+// Actors of the operators that every transformer has: embedding, linear, norms, activations, sums.
+#include <memory>
+
+#include "engine/runtime/actor.h"
+#include "kernels/activation/activation.h"
+#include "kernels/addition/addition.h"
+#include "kernels/clamp/clamp.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/linear/linear.h"
+#include "kernels/rms_norm/rms_norm.h"
+#include "kernels/select_rows/select_rows.h"
+
+namespace mneme::runtime {
+namespace {
+
+using kernels::Traffic;
+
+class EmbeddingActor : public Actor {
+ public:
+  explicit EmbeddingActor(const ActorBinding& b)
+      : table_(b.Weight(0)->view),
+        y_(b.Output(0)),
+        run_(b.reference_kernels ? kernels::EmbeddingReference
+                                 : kernels::ResolveEmbedding(table_.dtype, b.isa)) {}
+  Traffic Fire(const StepContext& step) override {
+    return run_({.ids = step.token_ids, .table = table_, .y = y_.View<float>(step)});
+  }
+
+ private:
+  const kernels::TensorView table_;
+  const RegisterRef y_;
+  const kernels::EmbeddingFn run_;
+};
+
+class LinearActor : public Actor {
+ public:
+  explicit LinearActor(const ActorBinding& b)
+      : w_(b.Weight(0)->view),
+        bias_(b.Floats(1)),
+        scale_(b.actor.attributes().linear().scale()),
+        x_(b.Input(0)),
+        y_(b.Output(0)),
+        run_(b.reference_kernels ? kernels::LinearReference
+                                 : kernels::ResolveLinear(w_.dtype, b.isa)) {}
+  Traffic Fire(const StepContext& step) override {
+    return run_({.x = x_.View<const float>(step),
+                 .w = w_,
+                 .bias = bias_,
+                 .scale = scale_,
+                 .y = y_.View<float>(step)});
+  }
+
+ private:
+  const kernels::TensorView w_;
+  const float* const bias_;
+  const float scale_;
+  const RegisterRef x_;
+  const RegisterRef y_;
+  const kernels::LinearFn run_;
+};
+
+// RMS and layer norm: the same operands and the same order of arguments.
+template <class Args>
+class NormActor : public Actor {
+ public:
+  NormActor(const ActorBinding& b, Traffic (*run)(const Args&))
+      : weight_(b.Floats(0)),
+        bias_(b.Floats(1)),
+        width_(b.actor.attributes().norm().width()),
+        eps_(b.actor.attributes().norm().eps()),
+        x_(b.Input(0)),
+        y_(b.Output(0)),
+        run_(run) {}
+  Traffic Fire(const StepContext& step) override {
+    return run_({.x = x_.View<const float>(step),
+                 .width = width_,
+                 .weight = weight_,
+                 .bias = bias_,
+                 .eps = eps_,
+                 .y = y_.View<float>(step)});
+  }
+
+ private:
+  const float* const weight_;
+  const float* const bias_;
+  const int64_t width_;
+  const float eps_;
+  const RegisterRef x_;
+  const RegisterRef y_;
+  Traffic (*const run_)(const Args&);
+};
+
+class ClampActor : public Actor {
+ public:
+  explicit ClampActor(const ActorBinding& b)
+      : limit_(b.actor.attributes().clamp().limit()),
+        x_(b.Input(0)),
+        run_(b.reference_kernels ? kernels::ClampReference : kernels::ResolveClamp(b.isa)) {}
+  Traffic Fire(const StepContext& step) override {
+    return run_({.x = x_.View<float>(step), .limit = limit_});
+  }
+
+ private:
+  const float limit_;
+  const RegisterRef x_;
+  const kernels::ClampFn run_;
+};
+
+kernels::ActivationKind KindOf(v1::Attributes::Activation::Kind kind) {
+  switch (kind) {
+    case v1::Attributes::Activation::GELU:
+      return kernels::ActivationKind::kGelu;
+    case v1::Attributes::Activation::RELU:
+      return kernels::ActivationKind::kRelu;
+    default:
+      return kernels::ActivationKind::kSwiglu;
+  }
+}
+
+class ActivationActor : public Actor {
+ public:
+  explicit ActivationActor(const ActorBinding& b)
+      : kind_(KindOf(b.actor.attributes().activation().kind())),
+        a_(b.Input(0)),
+        gate_(b.Input(1)),
+        y_(b.Output(0)),
+        run_(b.reference_kernels ? kernels::ActivationReference
+                                 : kernels::ResolveActivation(kind_, b.isa)) {}
+  Traffic Fire(const StepContext& step) override {
+    return run_({.kind = kind_,
+                 .a = a_.View<const float>(step),
+                 .g = gate_.View<const float>(step),
+                 .y = y_.View<float>(step)});
+  }
+
+ private:
+  const kernels::ActivationKind kind_;
+  const RegisterRef a_;
+  const RegisterRef gate_;
+  const RegisterRef y_;
+  const kernels::ActivationFn run_;
+};
+
+class AdditionActor : public Actor {
+ public:
+  explicit AdditionActor(const ActorBinding& b)
+      : a_(b.Input(0)),
+        b_(b.Input(1)),
+        y_(b.Output(0)),
+        run_(b.reference_kernels ? kernels::AdditionReference : kernels::ResolveAddition(b.isa)) {}
+  Traffic Fire(const StepContext& step) override {
+    return run_({.a = a_.View<const float>(step),
+                 .b = b_.View<const float>(step),
+                 .y = y_.View<float>(step)});
+  }
+
+ private:
+  const RegisterRef a_;
+  const RegisterRef b_;
+  const RegisterRef y_;
+  const kernels::AdditionFn run_;
+};
+
+class SelectRowsActor : public Actor {
+ public:
+  explicit SelectRowsActor(const ActorBinding& b)
+      : x_(b.Input(0)),
+        y_(b.Output(0)),
+        run_(b.reference_kernels ? kernels::SelectRowsReference
+                                 : kernels::ResolveSelectRows(b.isa)) {}
+  Traffic Fire(const StepContext& step) override {
+    return run_(
+        {.x = x_.View<const float>(step), .rows = step.logit_row_index, .y = y_.View<float>(step)});
+  }
+
+ private:
+  const RegisterRef x_;
+  const RegisterRef y_;
+  const kernels::SelectRowsFn run_;
+};
+
+}  // namespace
+
+std::unique_ptr<Actor> MakeDenseActor(const ActorBinding& b) {
+  switch (b.actor.kind()) {
+    case v1::EMBEDDING:
+      return std::make_unique<EmbeddingActor>(b);
+    case v1::LINEAR:
+      return std::make_unique<LinearActor>(b);
+    case v1::RMS_NORM:
+      return std::make_unique<NormActor<kernels::RmsNormArgs>>(
+          b, b.reference_kernels ? kernels::RmsNormReference : kernels::ResolveRmsNorm(b.isa));
+    case v1::LAYER_NORM:
+      return std::make_unique<NormActor<kernels::LayerNormArgs>>(
+          b, b.reference_kernels ? kernels::LayerNormReference : kernels::ResolveLayerNorm(b.isa));
+    case v1::CLAMP:
+      return std::make_unique<ClampActor>(b);
+    case v1::ACTIVATION:
+      return std::make_unique<ActivationActor>(b);
+    case v1::ADDITION:
+      return std::make_unique<AdditionActor>(b);
+    case v1::SELECT_ROWS:
+      return std::make_unique<SelectRowsActor>(b);
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace mneme::runtime

@@ -1,0 +1,88 @@
+// One rank of a plan on the cpu device: its registers, KV cache, block tables and actors. A rank is
+// one thread: its lanes merge into the order fixed in the plan, so no edge inside it needs a
+// message.
+#ifndef MNEME_ENGINE_RUNTIME_RANK_H_
+#define MNEME_ENGINE_RUNTIME_RANK_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/runtime/actor.h"
+#include "engine/runtime/executor.h"
+#include "engine/runtime/step.h"
+#include "kernels/device/buffer.h"
+#include "loader/pack/packed_weights.h"
+#include "proto/mneme/v1/plan.pb.h"
+
+namespace mneme::runtime {
+
+// Time that one actor has taken so far.
+struct ActorProfile {
+  std::string_view name;
+  v1::OperatorKind kind = v1::OPERATOR_KIND_UNSPECIFIED;
+  uint64_t fired = 0;
+  double seconds = 0;
+};
+
+class Rank {
+ public:
+  // Binds every actor of the plan. The plan is copied; `weights` is not and outlives the rank.
+  // INVALID_ARGUMENT names the actor or weight that does not fit; RESOURCE_EXHAUSTED the memory
+  // that the system refuses.
+  static absl::StatusOr<std::unique_ptr<Rank>> Create(const v1::Plan& plan,
+                                                      const loader::PackedWeights& weights,
+                                                      bool reference_kernels);
+
+  // Runs one step to its end on the calling thread. `slot` is which of the double-buffered
+  // registers to use; `result` keeps its vectors' memory. Allocates nothing.
+  void Run(const Step& step, int32_t slot, StepResult* result);
+
+  const v1::Plan& plan() const { return plan_; }
+  const StepLimits& limits() const { return limits_; }
+  // The rows of a kept register that the last step wrote; empty when there is none of that name.
+  kernels::TensorView Trace(std::string_view name) const;
+  // By actor, since the start.
+  std::vector<ActorProfile> Profile() const;
+
+ private:
+  struct BoundActor {
+    std::unique_ptr<Actor> actor;
+    bool logit_rows = false;  // works on the step's logit rows, not on its tokens
+    uint64_t fired = 0;
+    uint64_t ticks = 0;
+  };
+
+  Rank(const v1::Plan& plan, const StepLimits& limits);
+  absl::Status AllocateMemory();
+  absl::Status BindWeights(const loader::PackedWeights& weights);
+  absl::Status BindActors(bool reference_kernels);
+  void BindKvCaches();
+  void Begin(const Step& step, int32_t slot);
+
+  v1::Plan plan_;
+  StepLimits limits_;
+  kernels::Buffer arena_;
+  kernels::Buffer kv_;
+  kernels::Buffer scratch_;
+  std::vector<RegisterRef> registers_;
+  std::vector<const loader::PackedWeight*> weights_;
+  KvCaches kv_caches_;
+  std::vector<BoundActor> actors_;
+  int32_t logits_register_ = -1;
+  std::vector<int32_t> block_tables_;  // [max_sequences, max_blocks_per_sequence]
+  std::vector<kernels::AttentionSpan> spans_;
+  // Per slot, so that a result stays valid while the next step runs: [2][max_tokens].
+  std::vector<double> value_row_bytes_;
+  std::vector<double> kv_bytes_;
+  StepContext context_;
+  uint64_t total_ticks_ = 0;
+  double total_seconds_ = 0;
+};
+
+}  // namespace mneme::runtime
+
+#endif  // MNEME_ENGINE_RUNTIME_RANK_H_
