@@ -1,0 +1,152 @@
+#include "loader/families/config_fields.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "loader/text/text.h"
+
+namespace mneme::loader {
+
+ConfigFields::ConfigFields(std::string file, std::string section, YamlSection values)
+    : file_(std::move(file)), section_(std::move(section)), values_(std::move(values)) {}
+
+void ConfigFields::Refuse(const std::string& name, const std::string& why) {
+  if (!status_.ok()) return;
+  const auto it = values_.find(name);
+  const std::string where =
+      it == values_.end() ? "" : absl::StrCat(" (line ", it->second.line, ")");
+  const std::string shown = FirstInvalidUtf8(name) < 0 && name.size() <= 100 ? name : Quote(name);
+  status_ =
+      absl::InvalidArgumentError(absl::StrCat(file_, ": ", section_, ".", shown, where, ": ", why));
+}
+
+const YamlValue* ConfigFields::Scalar(const std::string& name, bool* null) {
+  used_.insert(name);
+  const auto it = values_.find(name);
+  *null = false;
+  if (it == values_.end()) return nullptr;
+  if (it->second.kind == YamlValue::Kind::kNull) {
+    *null = true;
+    return nullptr;
+  }
+  if (it->second.kind == YamlValue::Kind::kCollection) {
+    Refuse(name, "expected one value, not a collection");
+    return nullptr;
+  }
+  return &it->second;
+}
+
+const YamlValue* ConfigFields::Required(const std::string& name) {
+  bool null = false;
+  const YamlValue* value = Scalar(name, &null);
+  if (null) Refuse(name, "is null");
+  return value;
+}
+
+int64_t ConfigFields::ParseInt(const std::string& name, const YamlValue& value, Range range) {
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(value.text, &number)) {
+    Refuse(name, absl::StrCat("expected a whole number, not ", Quote(value.text)));
+    return range.min;
+  }
+  if (number < range.min || number > range.max) {
+    Refuse(name, absl::StrCat(number, " is not in [", range.min, ", ", range.max, "]"));
+    return range.min;
+  }
+  return number;
+}
+
+bool ConfigFields::ParseBool(const std::string& name, const YamlValue& value) {
+  // What YAML 1.1, which the trainer's parser reads, takes for a truth value.
+  for (const char* text : {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"}) {
+    if (value.text == text) return true;
+  }
+  for (const char* text : {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"}) {
+    if (value.text == text) return false;
+  }
+  Refuse(name, absl::StrCat("expected true or false, not ", Quote(value.text)));
+  return false;
+}
+
+double ConfigFields::ParsePositive(const std::string& name, const YamlValue& value, double max) {
+  double number = 0;
+  if (!absl::SimpleAtod(value.text, &number) || !std::isfinite(number)) {
+    Refuse(name, absl::StrCat("expected a number, not ", Quote(value.text)));
+    return max;
+  }
+  if (number <= 0 || number > max) {
+    Refuse(name, absl::StrCat(value.text.substr(0, 40), " is not in (0, ", max, "]"));
+    return max;
+  }
+  return number;
+}
+
+int64_t ConfigFields::Int(const std::string& name, int64_t absent, Range range) {
+  const YamlValue* value = Required(name);
+  return value == nullptr ? absent : ParseInt(name, *value, range);
+}
+
+bool ConfigFields::Bool(const std::string& name, bool absent) {
+  const YamlValue* value = Required(name);
+  return value == nullptr ? absent : ParseBool(name, *value);
+}
+
+double ConfigFields::Positive(const std::string& name, double absent, double max) {
+  const YamlValue* value = Required(name);
+  return value == nullptr ? absent : ParsePositive(name, *value, max);
+}
+
+std::string ConfigFields::Text(const std::string& name, const std::string& absent) {
+  const YamlValue* value = Required(name);
+  return value == nullptr ? absent : value->text;
+}
+
+std::string ConfigFields::Choice(const std::string& name, const std::string& absent,
+                                 std::initializer_list<const char*> choices) {
+  const std::string text = Text(name, absent);
+  for (const char* choice : choices) {
+    if (text == choice) return text;
+  }
+  Refuse(name,
+         absl::StrCat(Quote(text), " is not served; served are: ", absl::StrJoin(choices, ", ")));
+  return absent;
+}
+
+std::optional<int64_t> ConfigFields::OptionalInt(const std::string& name, Range range) {
+  bool null = false;
+  const YamlValue* value = Scalar(name, &null);
+  if (value == nullptr) return std::nullopt;
+  return ParseInt(name, *value, range);
+}
+
+std::optional<bool> ConfigFields::OptionalBool(const std::string& name) {
+  bool null = false;
+  const YamlValue* value = Scalar(name, &null);
+  if (value == nullptr) return std::nullopt;
+  return ParseBool(name, *value);
+}
+
+std::optional<double> ConfigFields::OptionalPositive(const std::string& name, double max) {
+  bool null = false;
+  const YamlValue* value = Scalar(name, &null);
+  if (value == nullptr) return std::nullopt;
+  return ParsePositive(name, *value, max);
+}
+
+bool ConfigFields::is_null(const std::string& name) const {
+  const auto it = values_.find(name);
+  return it != values_.end() && it->second.kind == YamlValue::Kind::kNull;
+}
+
+std::set<std::string> ConfigFields::Unread() const {
+  std::set<std::string> unread;
+  for (const auto& [name, value] : values_) {
+    if (used_.count(name) == 0) unread.insert(name);
+  }
+  return unread;
+}
+
+}  // namespace mneme::loader

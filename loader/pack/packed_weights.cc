@@ -1,0 +1,279 @@
+// Invariants:
+// 1. A weight is packed once, however often it is asked for.
+// 2. Two weights of the same rows of the same tensor in the same dtype (a tied head) share memory.
+// 3. A view into a mapped file is aligned to its element size; anything else is copied.
+// 4. Source bytes that are copied are read front to back once, and their pages given back.
+#include "loader/pack/packed_weights.h"
+
+#include <cmath>
+#include <tuple>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "loader/pack/key_norms.h"
+#include "loader/pack/matrix_packer.h"
+#include "loader/pack/shuffle.h"
+
+namespace mneme::loader {
+namespace {
+
+using kernels::Buffer;
+using kernels::DType;
+using kernels::Pages;
+using kernels::TensorView;
+
+constexpr int64_t kCacheLine = 64;
+// Smaller copies gain nothing from a huge page.
+constexpr int64_t kHugeFrom = int64_t{2} << 20;
+
+int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// Roles that are float32 whatever the checkpoint holds.
+bool IsSmall(Role role) {
+  switch (role) {
+    case Role::kEmbeddingNormWeight:
+    case Role::kEmbeddingNormBias:
+    case Role::kFinalNormWeight:
+    case Role::kFinalNormBias:
+    case Role::kHeadBias:
+    case Role::kAttentionNormWeight:
+    case Role::kAttentionNormBias:
+    case Role::kQueryBias:
+    case Role::kKeyBias:
+    case Role::kValueBias:
+    case Role::kQueryNormWeight:
+    case Role::kQueryNormBias:
+    case Role::kKeyNormWeight:
+    case Role::kKeyNormBias:
+    case Role::kAttentionOutBias:
+    case Role::kFfnNormWeight:
+    case Role::kFfnNormBias:
+    case Role::kFfnUpBias:
+    case Role::kFfnGateBias:
+    case Role::kFfnDownBias:
+    case Role::kMemoryQueryNormWeight:
+    case Role::kMemoryQueryNormBias:
+    case Role::kMemoryKeysNormWeight:
+    case Role::kMemoryKeysNormBias:
+    case Role::kMemoryRowDirection:
+    case Role::kMemoryColumnDirection:
+    case Role::kMemoryCores:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// What a matrix, key or table of this stored dtype is served as.
+Conversion MatrixConversion(StoredDType stored, const PackOptions& options) {
+  Conversion conversion;
+  const bool rounded = stored == StoredDType::kF32 && options.round_to_bf16;
+  conversion.rounding = rounded ? Rounding::kBf16 : Rounding::kExact;
+  const bool half = stored == StoredDType::kBf16 || rounded;
+  conversion.dtype = half && !options.widen_to_f32 ? DType::kBf16 : DType::kF32;
+  return conversion;
+}
+
+bool Aligned(const uint8_t* data, DType dtype) {
+  return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(DTypeBytes(dtype)) == 0;
+}
+
+// Angles of rotary positions, float32 as the trainer computes them: position ·
+// theta^(-2i/head_dim). cos, sin: [positions, head_dim / 2].
+void FillRope(const ModelDescription& model, bool cosine, float* out) {
+  const int64_t half = model.attention.head_dim / 2;
+  const float theta = model.attention.rope.theta;
+  for (int64_t position = 0; position < model.max_sequence_length; ++position) {
+    for (int64_t i = 0; i < half; ++i) {
+      const float exponent =
+          static_cast<float>(2 * i) / static_cast<float>(model.attention.head_dim);
+      const float frequency = 1.0f / std::pow(theta, exponent);
+      const float angle = static_cast<float>(position) * frequency;
+      out[position * half + i] = cosine ? std::cos(angle) : std::sin(angle);
+    }
+  }
+}
+
+// Packs weights one by one into buffers of its own.
+class Packer {
+ public:
+  Packer(const Checkpoint& checkpoint, const PackOptions& options)
+      : checkpoint_(checkpoint), options_(options) {}
+
+  absl::StatusOr<PackedWeight> PackOne(const WeightId& id, const WeightSource& source) {
+    switch (id.role) {
+      case Role::kRopeCos:
+      case Role::kRopeSin:
+        return PackRope(id.role == Role::kRopeCos);
+      case Role::kMemoryKeyInverseNorm:
+      case Role::kMemoryKeyMean:
+        return PackKeyNorm(id.role == Role::kMemoryKeyMean, source.parts[0]);
+      case Role::kMemoryShuffle:
+        return PackShuffleIndex(source.parts[0]);
+      case Role::kMemoryTable:
+        return PackTable(source);
+      default:
+        break;
+    }
+    if (IsSmall(id.role)) return PackParts(source, Conversion{});
+    return PackParts(source, MatrixConversion(source.parts[0].tensor->dtype, options_));
+  }
+
+  std::vector<Buffer> TakeBuffers() { return std::move(buffers_); }
+
+ private:
+  // A zeroed buffer kept for the life of the weights; nullptr never: errors come back as status.
+  absl::StatusOr<uint8_t*> Allocate(int64_t bytes, bool huge) {
+    absl::StatusOr<Buffer> buffer = Buffer::Allocate(bytes, huge ? Pages::kHuge : Pages::kNormal);
+    if (!buffer.ok()) return buffer.status();
+    buffers_.push_back(*std::move(buffer));
+    return buffers_.back().data();
+  }
+
+  // A new float32 or int32 matrix without gaps.
+  absl::StatusOr<PackedWeight> NewMatrix(DType dtype, int64_t rows, int64_t cols) {
+    PackedWeight weight;
+    weight.bytes = rows * cols * DTypeBytes(dtype);
+    absl::StatusOr<uint8_t*> data = Allocate(weight.bytes, weight.bytes >= kHugeFrom);
+    if (!data.ok()) return data.status();
+    weight.view = TensorView{*data, dtype, rows, cols, cols};
+    return weight;
+  }
+
+  absl::StatusOr<PackedWeight> PackRope(bool cosine) {
+    const ModelDescription& model = checkpoint_.model;
+    absl::StatusOr<PackedWeight> weight =
+        NewMatrix(DType::kF32, model.max_sequence_length, model.attention.head_dim / 2);
+    if (!weight.ok()) return weight;
+    FillRope(model, cosine, MutableFloats(*weight));
+    return weight;
+  }
+
+  absl::StatusOr<PackedWeight> PackKeyNorm(bool mean, const WeightSource::Part& part) {
+    const MemoryDescription& memory = *checkpoint_.model.memory;
+    const KeyShape shape{part.rows, memory.key_dim, memory.rank};
+    absl::StatusOr<PackedWeight> weight = NewMatrix(DType::kF32, shape.keys, shape.rank);
+    if (!weight.ok()) return weight;
+    const std::span<float> out(MutableFloats(*weight),
+                               static_cast<size_t>(shape.keys * shape.rank));
+    const Rounding rounding = MatrixConversion(part.tensor->dtype, options_).rounding;
+    ComputeKeyNorms(*part.tensor, shape, *memory.keys_norm, rounding,
+                    mean ? std::span<float>() : out, mean ? out : std::span<float>());
+    return weight;
+  }
+
+  absl::StatusOr<PackedWeight> PackShuffleIndex(const WeightSource::Part& part) {
+    absl::StatusOr<PackedWeight> weight = NewMatrix(DType::kI32, part.rows, 1);
+    if (!weight.ok()) return weight;
+    auto* out = static_cast<int32_t*>(const_cast<void*>(weight->view.data));
+    absl::Status status = PackShuffle(*part.tensor, {out, static_cast<size_t>(part.rows)});
+    if (!status.ok()) return status;
+    checkpoint_.files->DropPages(part.tensor->bytes);
+    return weight;
+  }
+
+  absl::StatusOr<PackedWeight> PackTable(const WeightSource& source) {
+    const Conversion conversion = MatrixConversion(source.parts[0].tensor->dtype, options_);
+    const int64_t element = DTypeBytes(conversion.dtype);
+    PackedWeight weight;
+    PackedTable& table = weight.table;
+    table.dtype = conversion.dtype;
+    table.rows = source.parts[0].rows;
+    table.width = static_cast<int32_t>(source.parts.back().cols);
+    table.pre_width = source.parts.size() == 2 ? static_cast<int32_t>(source.parts[0].cols) : 0;
+    table.row_stride_bytes =
+        RoundUp((int64_t{table.pre_width} + table.width) * element, kCacheLine);
+    weight.bytes = table.rows * table.row_stride_bytes;
+    const absl::StatusOr<uint8_t*> data = Allocate(weight.bytes, options_.huge_pages);
+    if (!data.ok()) return data.status();
+    table.data = *data;
+    int64_t column = 0;
+    for (const WeightSource::Part& part : source.parts) {
+      PackRows(part, conversion, *checkpoint_.files, *data + column * element,
+               table.row_stride_bytes);
+      column += part.cols;
+    }
+    return weight;
+  }
+
+  // A matrix or vector: a view where it may be one, else a copy of its parts, one after the other.
+  absl::StatusOr<PackedWeight> PackParts(const WeightSource& source, const Conversion& conversion) {
+    const WeightSource::Part& first = source.parts[0];
+    const int64_t source_row = first.cols * StoredDTypeBytes(first.tensor->dtype);
+    const uint8_t* stored = first.tensor->bytes.data() + first.first_row * source_row;
+    if (source.parts.size() == 1 && conversion.Copies(first.tensor->dtype) &&
+        Aligned(stored, conversion.dtype)) {
+      PackedWeight weight;
+      weight.view = TensorView{stored, conversion.dtype, first.rows, first.cols, first.cols};
+      weight.in_place = true;
+      weight.bytes = weight.view.bytes();
+      return weight;
+    }
+    const CopyKey key{first.tensor, first.first_row, first.rows, conversion.dtype};
+    const auto it = copies_.find(key);
+    if (it != copies_.end()) return it->second;
+    int64_t rows = 0;
+    for (const WeightSource::Part& part : source.parts) rows += part.rows;
+    absl::StatusOr<PackedWeight> weight = NewMatrix(conversion.dtype, rows, first.cols);
+    if (!weight.ok()) return weight;
+    uint8_t* out = static_cast<uint8_t*>(const_cast<void*>(weight->view.data));
+    const int64_t stride = first.cols * DTypeBytes(conversion.dtype);
+    for (const WeightSource::Part& part : source.parts) {
+      PackRows(part, conversion, *checkpoint_.files, out, stride);
+      out += part.rows * stride;
+    }
+    if (source.parts.size() == 1) copies_[key] = *weight;
+    return weight;
+  }
+
+  static float* MutableFloats(PackedWeight& weight) {
+    return static_cast<float*>(const_cast<void*>(weight.view.data));
+  }
+
+  using CopyKey = std::tuple<const StoredTensor*, int64_t, int64_t, DType>;
+
+  const Checkpoint& checkpoint_;
+  const PackOptions& options_;
+  std::vector<Buffer> buffers_;
+  std::map<CopyKey, PackedWeight> copies_;
+};
+
+}  // namespace
+
+absl::StatusOr<PackedWeights> PackedWeights::Pack(const Checkpoint& checkpoint,
+                                                  const std::vector<WeightId>& ids,
+                                                  const PackOptions& options) {
+  PackedWeights packed;
+  Packer packer(checkpoint, options);
+  for (const WeightId& id : ids) {
+    if (packed.weights_.count(id) != 0) continue;
+    const auto source = checkpoint.weights.find(id);
+    if (source == checkpoint.weights.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(checkpoint.directory, ": the model has no weight ", WeightName(id)));
+    }
+    absl::StatusOr<PackedWeight> weight = packer.PackOne(id, source->second);
+    if (!weight.ok()) {
+      return absl::Status(weight.status().code(),
+                          absl::StrCat(WeightName(id), ": ", weight.status().message()));
+    }
+    packed.weights_.emplace(id, *weight);
+  }
+  packed.buffers_ = packer.TakeBuffers();
+  packed.files_ = checkpoint.files;
+  return packed;
+}
+
+const PackedWeight& PackedWeights::at(const WeightId& id) const {
+  const auto it = weights_.find(id);
+  if (it == weights_.end()) __builtin_trap();
+  return it->second;
+}
+
+int64_t PackedWeights::owned_bytes() const {
+  int64_t bytes = 0;
+  for (const Buffer& buffer : buffers_) bytes += buffer.size();
+  return bytes;
+}
+
+}  // namespace mneme::loader
