@@ -16,6 +16,7 @@ class Results(NamedTuple):
     failed: int
     skipped: int
     failures: List[str]
+    logs: Tuple[str, ...] = ()  # files: what failing targets printed
 
 
 def _path(uri: str) -> str:
@@ -23,7 +24,8 @@ def _path(uri: str) -> str:
 
 
 def _case_name(label: str, case: ElementTree.Element) -> str:
-    return "%s %s.%s" % (label, case.get("classname", ""), case.get("name", ""))
+    suite = case.get("classname", "")
+    return "%s %s.%s" % (label, suite, case.get("name", "")) if suite else label
 
 
 def count_target(label: str, passed: bool, xml: str) -> Results:
@@ -52,6 +54,7 @@ def total(results: Iterable[Results]) -> Results:
         sum(r.failed for r in everything),
         sum(r.skipped for r in everything),
         [name for r in everything for name in r.failures],
+        tuple(log for r in everything for log in r.logs),
     )
 
 
@@ -80,7 +83,10 @@ def from_events(lines: Iterable[str]) -> Results:
             xml = _read(outputs["test.xml"]) if "test.xml" in outputs else ""
             key = (label, identity["testResult"].get("run", 0), identity["testResult"].get("shard", 0))
             # Of several attempts of a flaky test the last one counts.
-            runs[key] = count_target(label, run.get("status") == "PASSED", xml)
+            counted = count_target(label, run.get("status") == "PASSED", xml)
+            if counted.failed and "test.log" in outputs:
+                counted = counted._replace(logs=(outputs["test.log"],))
+            runs[key] = counted
         elif "targetCompleted" in identity:
             label = identity["targetCompleted"]["label"]
             broken[label] = not event.get("completed", {}).get("success", False)

@@ -20,6 +20,9 @@ SANITIZED = ["--config=asan", "--config=ubsan", "--build_tests_only"]
 SANITIZED += ["--test_tag_filters=-no_sanitizer"]
 
 
+LOG_LINES = 200  # of a failing target's log, from the end
+
+
 class Stage(NamedTuple):
     name: str
     heading: str
@@ -102,6 +105,13 @@ def parse(arguments: List[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def print_log(path: str) -> None:
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        lines = stream.read().splitlines()
+    print("   --- %s%s" % (path, " (its end)" if len(lines) > LOG_LINES else ""))
+    print("\n".join(lines[-LOG_LINES:]))
+
+
 def run(stages: List[Stage], options: argparse.Namespace) -> Results:
     all_results: Dict[str, Results] = {}
     for number, stage in enumerate(stages, 1):
@@ -109,6 +119,8 @@ def run(stages: List[Stage], options: argparse.Namespace) -> Results:
         start = time.monotonic()
         results = stage.run(options)
         all_results[stage.name] = results
+        for log in results.logs:
+            print_log(log)
         for failure in results.failures:
             print("   FAILED %s" % failure)
         skipped = ", %d skipped" % results.skipped if results.skipped else ""

@@ -58,13 +58,16 @@ class EventsTest(unittest.TestCase):
             path = os.path.join(folder, "test 1.xml")
             with open(path, "w", encoding="utf-8") as stream:
                 stream.write(GTEST % BAD)
-            output = [{"name": "test.xml", "uri": "file://" + path.replace(" ", "%20")}]
+            output = [
+                {"name": "test.xml", "uri": "file://" + path.replace(" ", "%20")},
+                {"name": "test.log", "uri": "file:///a/test.log"},
+            ]
             lines = [
                 event("targetCompleted", "//a:b", completed={"success": True}),
                 event("testResult", "//a:b", testResult={"status": "FAILED", "testActionOutput": output}),
                 event("testResult", "//a:c", testResult={"status": "TIMEOUT"}),
             ]
-            expected = Results(1, 2, 1, ["//a:b A.Bad", "//a:c"])
+            expected = Results(1, 2, 1, ["//a:b A.Bad", "//a:c"], ("/a/test.log",))
             self.assertEqual(from_events(lines), expected)
 
     def test_no_event_file_counts_nothing(self):
@@ -72,6 +75,16 @@ class EventsTest(unittest.TestCase):
 
 
 class RunTest(unittest.TestCase):
+    def test_the_log_of_a_failing_target_is_shown_from_its_end(self):
+        printed = io.StringIO()
+        with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
+            log.write("".join("line %d\n" % i for i in range(1000)))
+            log.flush()
+            with contextlib.redirect_stdout(printed):
+                run_stages.print_log(log.name)
+        self.assertIn("line 999\n", printed.getvalue())
+        self.assertNotIn("line 0\n", printed.getvalue())
+
     def stages(self, results: List[Results]) -> List[run_stages.Stage]:
         return [run_stages.Stage(str(i), "h", lambda _, r=r: r) for i, r in enumerate(results)]
 

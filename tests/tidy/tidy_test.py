@@ -65,6 +65,13 @@ class RulesTest(unittest.TestCase):
         del tree["a/norm_cpu_test.cc"], tree["a/norm_reference_test.cc"]
         self.assertEqual(found(tree), [])
 
+    def test_a_test_beside_it_may_cover_a_file_by_its_header(self):
+        tree = library({"a/b.cc": "", "a/c_test.cc": '#include "a/b.h"\n'})
+        del tree["a/b_test.cc"]
+        self.assertEqual(found(tree), [])
+        tree["a/c_test.cc"] = '#include "a/d.h"\n'
+        self.assertEqual(found(tree), ["test_beside a/b.cc:1"])
+
     def test_environment(self):
         reads = '#include <cstdlib>\nconst char* f = getenv("X");\n'
         self.assertEqual(found(library({"a/b.cc": reads})), ["environment a/b.cc:2"])
