@@ -3,6 +3,7 @@
 #ifndef MNEME_ENGINE_ENGINE_H_
 #define MNEME_ENGINE_ENGINE_H_
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -17,7 +18,10 @@
 #include "engine/runtime/executor.h"
 #include "kernels/traffic/traffic.h"
 #include "loader/model/model_description.h"
-#include "loader/tokenizer/tokenizer.h"
+
+namespace mneme::loader {
+class Tokenizer;  // loader/tokenizer/tokenizer.h
+}  // namespace mneme::loader
 
 namespace mneme {
 
