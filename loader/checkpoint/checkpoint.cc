@@ -6,6 +6,7 @@
 #include "loader/families/olmo.h"
 #include "loader/files/mapped_file.h"
 #include "loader/safetensors/safetensors.h"
+#include "loader/torch_pickle/torch_checkpoint.h"
 
 namespace mneme::loader {
 namespace {
@@ -23,6 +24,11 @@ absl::StatusOr<OpenFiles> OpenOlmoTensors(const std::string& directory) {
     auto file = SafetensorsFile::Open(safetensors);
     if (!file.ok()) return file.status();
     return OpenFiles{safetensors, *std::move(file)};
+  }
+  if (FileExists(pickle)) {
+    auto file = TorchCheckpointFile::Open(pickle);
+    if (!file.ok()) return file.status();
+    return OpenFiles{pickle, *std::move(file)};
   }
   return absl::NotFoundError(
       absl::StrCat(directory, ": has neither model.safetensors nor model.pt"));

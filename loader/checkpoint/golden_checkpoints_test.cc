@@ -56,6 +56,20 @@ TEST(GoldenCheckpointsTest, FusedTensorsAreSplitByRows) {
   EXPECT_EQ(checkpoint.weights.at({Role::kMemoryTable, -1}).parts.size(), 1u);
 }
 
+TEST(GoldenCheckpointsTest, ExpandIsAPickle) {
+  const Checkpoint checkpoint = Inspect("ultramem_v2_expand");
+  const MemoryDescription& memory = *checkpoint.model.memory;
+  EXPECT_EQ(Only(checkpoint, Role::kHead, -1).tensor->file,
+            "tests/golden/ultramem_v2_expand/model.pt");
+  EXPECT_EQ(memory.heads, 2);
+  EXPECT_EQ(memory.expand_groups, 4);
+  EXPECT_EQ(memory.slots, 768);
+  EXPECT_EQ(memory.window, 27 * 27);
+  EXPECT_EQ(memory.virtual_slots, 4 * memory.window);
+  EXPECT_TRUE(memory.gelu_pre_score);
+  EXPECT_FALSE(checkpoint.model.tied_head);
+}
+
 TEST(GoldenCheckpointsTest, V1OwnsATablePerLayer) {
   const Checkpoint checkpoint = Inspect("ultramem_v1_skip");
   const MemoryDescription& memory = *checkpoint.model.memory;

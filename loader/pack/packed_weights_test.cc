@@ -80,7 +80,7 @@ TEST_P(PackGoldenTest, EveryWeightHasItsValues) {
 
 INSTANTIATE_TEST_SUITE_P(All, PackGoldenTest,
                          testing::Values("dense", "dense_llama", "memory_plus", "ultramem_v1_skip",
-                                         "ultramem_v2", "ultramem_v2_corners",
+                                         "ultramem_v2", "ultramem_v2_corners", "ultramem_v2_expand",
                                          "ultramem_v2_options", "ultramem_v2_plain"),
                          [](const auto& info) { return std::string(info.param); });
 
