@@ -28,7 +28,7 @@ def _check(ctx, source, flags, headers):
         outputs = [report],
         # The count of suppressed warnings goes to stderr and says nothing.
         command = 'clang-tidy --quiet --config-file="$1" "$2" -- "${@:4}" >"$3" 2>"$3.err" || ' +
-                  '{ cat "$3" "$3.err"; exit 1; }',
+                  '{ sed "s|$PWD/||" "$3"; grep -v "warnings generated" "$3.err"; exit 1; }',
         arguments = [ctx.file._config.path, source.path, report.path] + flags,
         mnemonic = "ClangTidy",
         progress_message = "clang-tidy " + source.short_path,
