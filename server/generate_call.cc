@@ -1,0 +1,196 @@
+#include "server/generate_call.h"
+
+#include <grpcpp/impl/codegen/proto_utils.h>
+
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+
+namespace mneme::server {
+namespace {
+
+using Arena = google::protobuf::Arena;
+
+// Texts up to this size are tokenized on gRPC's thread: well under a millisecond.
+constexpr size_t kInlineTextBytes = 8 << 10;
+
+double Milliseconds(double seconds) { return seconds * 1e3; }
+
+}  // namespace
+
+grpc::Status ToGrpcStatus(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+}
+
+GenerateCall::GenerateCall(const CallContext& shared, const grpc::ByteBuffer* request,
+                           std::string made_up_id)
+    : shared_(shared),
+      wire_request_(request),
+      id_(std::move(made_up_id)),
+      request_(Arena::CreateMessage<v1::GenerateRequest>(&arena_)),
+      reply_(Arena::CreateMessage<v1::GenerateReply>(&arena_)) {}
+
+void GenerateCall::Start() {
+  grpc::ByteBuffer bytes(*wire_request_);
+  if (!grpc::SerializationTraits<v1::GenerateRequest>::Deserialize(&bytes, request_).ok()) {
+    return Refuse(absl::InvalidArgumentError(
+        "request: not a mneme.v1.GenerateRequest (a string that is not UTF-8 is one reason)"));
+  }
+  const absl::Status admitted = shared_.registry->Add(this);
+  if (!admitted.ok()) return Refuse(admitted);
+  registered_ = true;
+  absl::StatusOr<GenerateRequest> request =
+      ToEngineRequest(*request_, shared_.default_sampling, id_);
+  if (!request.ok()) return Refuse(request.status());
+  engine_request_ = *std::move(request);
+  id_ = engine_request_.id;
+  if (request_->text().size() > kInlineTextBytes) {
+    shared_.worker->Run([this] { Prepare(); });
+  } else {
+    Prepare();
+  }
+}
+
+void GenerateCall::Prepare() {
+  const absl::Status status = Submit();
+  if (!status.ok()) return Refuse(status);
+  Pump();
+}
+
+absl::Status GenerateCall::Submit() {
+  absl::Status status =
+      FillPrompt(*request_, shared_.engine->tokenizer(), shared_.limits, &engine_request_);
+  if (!status.ok()) return status;
+  {
+    const std::lock_guard lock(mutex_);
+    if (peer_gone_) return absl::CancelledError("cancelled by the client");
+    if (!aborted_.ok()) return aborted_;
+  }
+  writer_ = std::make_unique<ReplyWriter>(id_, shared_.engine->tokenizer());
+  // Not under the lock: the engine may already call OnEvents before it returns.
+  absl::StatusOr<std::unique_ptr<Generation>> generation =
+      shared_.engine->Generate(std::move(engine_request_), this);
+  if (!generation.ok()) return generation.status();
+  bool unwanted;
+  {
+    const std::lock_guard lock(mutex_);
+    generation_ = *std::move(generation);
+    unwanted = peer_gone_ || !aborted_.ok();
+  }
+  if (unwanted) generation_->Cancel();
+  return absl::OkStatus();
+}
+
+void GenerateCall::Refuse(const absl::Status& status) {
+  {
+    const std::lock_guard lock(mutex_);
+    busy_ = true;
+    final_status_ = status;
+  }
+  Finish(ToGrpcStatus(status));
+}
+
+void GenerateCall::OnEvents() { Pump(); }
+
+void GenerateCall::Pump() {
+  Action action;
+  {
+    const std::lock_guard lock(mutex_);
+    if (busy_ || generation_ == nullptr) return;
+    action = NextAction();
+    if (action == Action::kNothing) return;
+    busy_ = true;
+  }
+  // Only this thread touches the call's reply now, until gRPC reports the operation done.
+  if (action == Action::kFinish) return Finish(ToGrpcStatus(final_status_));
+  bool own_buffer = false;
+  wire_reply_.Clear();
+  const grpc::Status serialized =
+      grpc::SerializationTraits<v1::GenerateReply>::Serialize(*reply_, &wire_reply_, &own_buffer);
+  if (!serialized.ok()) return Finish(serialized);
+  if (action == Action::kWrite) return StartWrite(&wire_reply_);
+  StartWriteAndFinish(&wire_reply_, grpc::WriteOptions(), ToGrpcStatus(final_status_));
+}
+
+GenerateCall::Action GenerateCall::NextAction() {
+  bool any = writer_->Fill(generation_.get(), reply_);
+  // Nobody reads any more: the events are dropped until the engine is through.
+  while (peer_gone_ && any) any = writer_->Fill(generation_.get(), reply_);
+  if (!generation_->done()) return any ? Action::kWrite : Action::kNothing;
+  usage_ = generation_->usage();
+  if (peer_gone_) {
+    final_status_ = absl::CancelledError("cancelled by the client");
+    return Action::kFinish;
+  }
+  final_status_ = aborted_.ok() ? generation_->status() : aborted_;
+  reply_->set_request_id(id_);
+  ToProto(usage_, reply_->mutable_usage());
+  return Action::kWriteAndFinish;
+}
+
+void GenerateCall::OnWriteDone(bool ok) {
+  {
+    const std::lock_guard lock(mutex_);
+    busy_ = false;
+    if (!ok) peer_gone_ = true;
+  }
+  if (!ok) generation_->Cancel();
+  Pump();
+}
+
+void GenerateCall::OnCancel() {
+  Generation* generation;
+  {
+    const std::lock_guard lock(mutex_);
+    peer_gone_ = true;
+    generation = generation_.get();
+  }
+  if (generation != nullptr) generation->Cancel();
+  Pump();
+}
+
+void GenerateCall::Abort(const absl::Status& why) {
+  Generation* generation;
+  {
+    const std::lock_guard lock(mutex_);
+    if (aborted_.ok()) aborted_ = why;
+    generation = generation_.get();
+  }
+  // The engine tells of the end by OnEvents, as of any other.
+  if (generation != nullptr) generation->Cancel();
+}
+
+void GenerateCall::OnDone() {
+  if (shared_.log != nullptr) Log();
+  // First, for it waits for an Abort that is under way.
+  if (registered_) shared_.registry->Remove(this);
+  // Waits for an OnEvents that is still returning.
+  generation_.reset();
+  delete this;
+}
+
+void GenerateCall::Log() const {
+  const double total =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  const std::string id = absl::CHexEscape(id_);
+  const std::string code = absl::StatusCodeToString(final_status_.code());
+  if (generation_ == nullptr) {
+    shared_.log->info("request id=\"{}\" refused status={} message=\"{}\" total_ms={:.2f}", id,
+                      code, absl::CHexEscape(final_status_.message()), Milliseconds(total));
+    return;
+  }
+  shared_.log->info(
+      "request id=\"{}\" prompt_tokens={} cached_tokens={} output_tokens={} queue_ms={:.2f} "
+      "prefill_ms={:.2f} decode_ms={:.2f} total_ms={:.2f} preemptions={} finish={} status={}{}",
+      id, usage_.prompt_tokens, usage_.cached_tokens, usage_.output_tokens,
+      Milliseconds(usage_.queue_seconds), Milliseconds(usage_.prefill_seconds),
+      Milliseconds(usage_.decode_seconds), Milliseconds(total), usage_.preemptions,
+      writer_->FinishSummary(), code,
+      final_status_.ok()
+          ? ""
+          : absl::StrCat(" message=\"", absl::CHexEscape(final_status_.message()), "\""));
+}
+
+}  // namespace mneme::server

@@ -1,0 +1,40 @@
+// A GenerateRequest of the wire as the engine takes it.
+//
+// Here stand the checks of what the engine cannot see any more: which form of prompt was sent, how
+// long it is, what the id looks like. Ranges of sampling and stop settings are the engine's to
+// check.
+#ifndef MNEME_SERVER_REQUEST_H_
+#define MNEME_SERVER_REQUEST_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "loader/tokenizer/tokenizer.h"
+#include "proto/mneme/v1/generation.pb.h"
+
+namespace mneme::server {
+
+inline constexpr int kMaxRequestIdBytes = 128;
+
+struct RequestLimits {
+  // More prompt tokens than these: RESOURCE_EXHAUSTED.
+  int32_t max_prompt_tokens = 0;
+};
+
+// Everything but the prompt. `defaults` fills absent sampling fields; what it lacks too takes the
+// engine's default. id is the request's, or made_up_id when that is empty. INVALID_ARGUMENT names
+// the field and the value.
+absl::StatusOr<GenerateRequest> ToEngineRequest(const v1::GenerateRequest& request,
+                                                const v1::SamplingParams& defaults,
+                                                const std::string& made_up_id);
+
+// Fills request->prompt from the wire's text or ids. tokenizer may be null. Takes time in
+// proportion to the text. INVALID_ARGUMENT names the field, RESOURCE_EXHAUSTED the limit.
+absl::Status FillPrompt(const v1::GenerateRequest& request, const loader::Tokenizer* tokenizer,
+                        const RequestLimits& limits, GenerateRequest* out);
+
+}  // namespace mneme::server
+
+#endif  // MNEME_SERVER_REQUEST_H_
