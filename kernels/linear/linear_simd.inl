@@ -7,15 +7,19 @@
 // that stays in L1 and serves kTokenBlock tokens.
 
 // Accumulators, the tile's vectors of x and one vector of w fit the registers.
-constexpr int kTileTokens = kSimdRegisters >= 32 ? 4 : kSimdRegisters >= 8 ? 2 : 1;
+constexpr int kTileTokens = kSimdRegisters >= 32 ? 3 : kSimdRegisters >= 8 ? 2 : 1;
 constexpr int TileOutputs(int tokens) {
   if (kSimdRegisters >= 32) return tokens <= 3 ? 8 : 6;
   if (kSimdRegisters >= 8) return tokens == 1 ? 4 : 3;
   return 2;
 }
 
-// The scratch of a tile of w: 6 rows of 4 KiB beside 4 rows of x in a 48 KiB L1.
-constexpr int64_t kContractionBlock = 1024;
+// The scratch of a tile of w: 8 rows of 2 KiB, beside 3 rows of x and the accumulators that rest,
+// in a 32 KiB L1. Measured: 256 spends more on resting, 1024 falls out of L1.
+constexpr int64_t kContractionBlock = 512;
+// Rows of the scratch are not a whole number of pages apart, or all would compete for one cache
+// set.
+constexpr int64_t kScratchStride = kContractionBlock + 16;
 // Tokens that share a widened tile of w; their accumulators rest on the stack between blocks.
 constexpr int64_t kTokenBlock = 64;
 constexpr int64_t kXBlockBytes = int64_t{1} << 20;       // a block of x and
@@ -23,39 +27,50 @@ constexpr int64_t kWeightBlockBytes = int64_t{1} << 19;  // a block of w share a
 // Distance of software prefetches along a row, in bytes.
 constexpr int64_t kPrefetchBytes = 2048;
 
-// acc[t][o] += the products at one vector (or, partial, the first n lanes of it).
-template <int kT, int kO, class W>
-MNEME_SIMD_INLINE void Step(const float* x, int64_t x_stride, const W* w, int64_t w_stride,
-                            F32x16 (&acc)[kT * kO]) {
+// acc[t][o] += the products at elements [i, i + 16), of which the first n are there.
+template <int kT, int kO, bool kPartial, class W>
+MNEME_SIMD_INLINE void Step(const float* const (&x)[kT], const W* const (&w)[kO], int64_t i,
+                            int64_t n, F32x16 (&acc)[kT * kO]) {
   F32x16 xs[kT];
 #pragma GCC unroll 8
-  for (int t = 0; t < kT; ++t) xs[t] = Load(x + t * x_stride);
+  for (int t = 0; t < kT; ++t) {
+    xs[t] = InRegister(kPartial ? LoadPartial(x[t] + i, n) : Load(x[t] + i));
+  }
 #pragma GCC unroll 8
   for (int o = 0; o < kO; ++o) {
-    const F32x16 ws = Load(w + o * w_stride);
+    F32x16 ws = kPartial ? LoadPartial(w[o] + i, n) : Load(w[o] + i);
+    if (kT > 1) ws = InRegister(ws);
 #pragma GCC unroll 8
     for (int t = 0; t < kT; ++t) acc[t * kO + o] = MulAdd(xs[t], ws, acc[t * kO + o]);
   }
 }
 
-template <int kT, int kO, class W>
-MNEME_SIMD_INLINE void PartialStep(const float* x, int64_t x_stride, const W* w, int64_t w_stride,
-                                   int64_t n, F32x16 (&acc)[kT * kO]) {
-  F32x16 xs[kT];
+// Pointers to kCount rows, each in a register of its own: left to itself the compiler derives a
+// pointer per row, offset and prefetch, and runs out of registers.
+template <int kCount, class T>
+MNEME_SIMD_INLINE void RowPointers(T* first, int64_t stride, T* (&rows)[kCount]) {
 #pragma GCC unroll 8
-  for (int t = 0; t < kT; ++t) xs[t] = LoadPartial(x + t * x_stride, n);
-#pragma GCC unroll 8
-  for (int o = 0; o < kO; ++o) {
-    const F32x16 ws = LoadPartial(w + o * w_stride, n);
-#pragma GCC unroll 8
-    for (int t = 0; t < kT; ++t) acc[t * kO + o] = MulAdd(xs[t], ws, acc[t * kO + o]);
-  }
+  for (int r = 0; r < kCount; ++r) rows[r] = Opaque(first + r * stride);
 }
 
 // Sums, bias and scale of a finished tile.
 template <int kT, int kO>
 MNEME_SIMD_INLINE void Finish(const F32x16 (&acc)[kT * kO], const LinearArgs& args, int64_t t0,
                               int64_t o0) {
+  if constexpr (kO == 8) {
+    // Two tokens to a vector.
+    const float* b = args.bias + o0;
+    const F32x16 bias = args.bias != nullptr ? LoadHalves(b, b) : Zero();
+    const F32x16 scale = Splat(args.scale);
+#pragma GCC unroll 8
+    for (int t = 0; t < kT; t += 2) {
+      F32x16 sums = t + 1 < kT ? ReduceAdd16(acc + t * 8) : ReduceAdd8(acc + t * 8);
+      if (args.bias != nullptr) sums = Add(sums, bias);
+      float* y = args.y.row(t0 + t) + o0;
+      StoreHalves(Mul(sums, scale), y, t + 1 < kT ? y + args.y.row_stride : y);
+    }
+    return;
+  }
   float sums[kT * kO];
   ReduceAddEach<kT * kO>(acc, sums);
   for (int t = 0; t < kT; ++t) {
@@ -74,34 +89,32 @@ template <int kT, int kO, class W>
 void StreamTile(const LinearArgs& args, Matrix<const W> w, int64_t t0, int64_t o0) {
   constexpr int64_t kLine = 64 / sizeof(W);
   constexpr int64_t kAhead = kPrefetchBytes / sizeof(W);
-  const float* x = args.x.row(t0);
-  const W* rows = w.row(o0);
-  const int64_t x_stride = args.x.row_stride;
-  const int64_t w_stride = w.row_stride;
   const int64_t in = w.cols;
+  const float* x[kT];
+  const W* rows[kO];
+  RowPointers<kT>(args.x.row(t0), args.x.row_stride, x);
+  RowPointers<kO>(w.row(o0), w.row_stride, rows);
   F32x16 acc[kT * kO];
 #pragma GCC unroll 32
   for (F32x16& a : acc) a = Zero();
   const int64_t within = in > kAhead ? in - kAhead : 0;
   int64_t i = 0;
   for (int part = 0; part < 2; ++part) {
-    // A prefetch may point anywhere; the address is computed as a number, for it can lie outside.
-    const int64_t delta = part == 0 ? kAhead : kO * w_stride - within;
+    const int64_t delta = part == 0 ? kAhead : kO * w.row_stride - within;
     const int64_t end = part == 0 ? within : in;
-    const uintptr_t ahead = reinterpret_cast<uintptr_t>(rows) + delta * sizeof(W);
     for (; i + kLine <= end; i += kLine) {
+      // Computed as a number, for it may lie outside the matrix.
+      const uintptr_t ahead = Opaque(static_cast<uintptr_t>(i + delta) * sizeof(W));
 #pragma GCC unroll 8
       for (int o = 0; o < kO; ++o) {
-        Prefetch(reinterpret_cast<const void*>(ahead + (o * w_stride + i) * sizeof(W)));
+        Prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(rows[o]) + ahead));
       }
 #pragma GCC unroll 2
-      for (int64_t j = 0; j < kLine; j += 16) {
-        Step<kT, kO>(x + i + j, x_stride, rows + i + j, w_stride, acc);
-      }
+      for (int64_t j = 0; j < kLine; j += 16) Step<kT, kO, false>(x, rows, i + j, 16, acc);
     }
   }
-  for (; i + 16 <= in; i += 16) Step<kT, kO>(x + i, x_stride, rows + i, w_stride, acc);
-  if (i < in) PartialStep<kT, kO>(x + i, x_stride, rows + i, w_stride, in - i, acc);
+  for (; i + 16 <= in; i += 16) Step<kT, kO, false>(x, rows, i, 16, acc);
+  if (i < in) Step<kT, kO, true>(x, rows, i, in - i, acc);
   Finish<kT, kO>(acc, args, t0, o0);
 }
 
@@ -119,52 +132,56 @@ void StreamRows(const LinearArgs& args, Matrix<const W> w) {
   }
 }
 
-// One block [begin, end) of the contraction of one tile. `saved` holds the accumulators between
-// blocks.
+// What the tiles of one block of the contraction share.
+struct Block {
+  const float* w;  // [kO, end - begin], rows w_stride apart
+  int64_t w_stride;
+  int64_t begin;
+  int64_t end;
+  int64_t o0;
+};
+
+// The products of one block for one tile. `saved` holds its accumulators before (unless it is the
+// first block) and after.
 template <int kT, int kO>
-void BlockTile(const LinearArgs& args, const float* w, int64_t w_stride, int64_t t0, int64_t o0,
-               int64_t begin, int64_t end, float* saved) {
-  const float* x = args.x.row(t0) + begin;
-  const int64_t x_stride = args.x.row_stride;
-  const int64_t n = end - begin;
+void BlockTile(const LinearArgs& args, const Block& block, int64_t t0, float* saved) {
+  const int64_t n = block.end - block.begin;
+  const float* x[kT];
+  const float* w[kO];
+  RowPointers<kT>(args.x.row(t0) + block.begin, args.x.row_stride, x);
+  RowPointers<kO>(block.w, block.w_stride, w);
   F32x16 acc[kT * kO];
 #pragma GCC unroll 32
-  for (int j = 0; j < kT * kO; ++j) acc[j] = begin == 0 ? Zero() : Load(saved + 16 * j);
+  for (int j = 0; j < kT * kO; ++j) acc[j] = block.begin == 0 ? Zero() : Load(saved + 16 * j);
   int64_t i = 0;
-  for (; i + 16 <= n; i += 16) Step<kT, kO>(x + i, x_stride, w + i, w_stride, acc);
-  if (i < n) PartialStep<kT, kO>(x + i, x_stride, w + i, w_stride, n - i, acc);
-  if (end == args.w.cols) {
-    Finish<kT, kO>(acc, args, t0, o0);
-  } else {
-#pragma GCC unroll 32
-    for (int j = 0; j < kT * kO; ++j) Store(acc[j], saved + 16 * j);
+  for (; i + 16 <= n; i += 16) Step<kT, kO, false>(x, w, i, 16, acc);
+  if (i < n) Step<kT, kO, true>(x, w, i, n - i, acc);
+  if (block.end == args.w.cols) {
+    Finish<kT, kO>(acc, args, t0, block.o0);
+    return;
   }
+#pragma GCC unroll 32
+  for (int j = 0; j < kT * kO; ++j) Store(acc[j], saved + 16 * j);
 }
 
+// One block for tokens [t0, t1), in the largest tiles, but 2 + 2 rather than 3 + 1.
 template <int kO>
-MNEME_SIMD_INLINE void BlockTokens(const LinearArgs& args, const float* w, int64_t w_stride,
-                                   int64_t t0, int64_t t1, int64_t o0, int64_t begin, int64_t end,
-                                   float* saved) {
-  int64_t t = t0;
-  for (; t + kTileTokens <= t1; t += kTileTokens) {
-    BlockTile<kTileTokens, kO>(args, w, w_stride, t, o0, begin, end, saved + (t - t0) * kO * 16);
-  }
-  float* rest = saved + (t - t0) * kO * 16;
-  if constexpr (kTileTokens > 3) {
-    if (t1 - t == 3) BlockTile<3, kO>(args, w, w_stride, t, o0, begin, end, rest);
-  }
-  if constexpr (kTileTokens > 2) {
-    if (t1 - t == 2) BlockTile<2, kO>(args, w, w_stride, t, o0, begin, end, rest);
-  }
-  if constexpr (kTileTokens > 1) {
-    if (t1 - t == 1) BlockTile<1, kO>(args, w, w_stride, t, o0, begin, end, rest);
+void BlockTokens(const LinearArgs& args, const Block& block, int64_t t0, int64_t t1, float* saved) {
+  for (int64_t t = t0; t < t1;) {
+    const int64_t left = t1 - t;
+    const int64_t tokens = kTileTokens == 3 && left == 4 ? 2 : std::min<int64_t>(kTileTokens, left);
+    float* at = saved + (t - t0) * kO * 16;
+    if (tokens == 3) BlockTile<std::min(3, kTileTokens), kO>(args, block, t, at);
+    if (tokens == 2) BlockTile<std::min(2, kTileTokens), kO>(args, block, t, at);
+    if (tokens == 1) BlockTile<1, kO>(args, block, t, at);
+    t += tokens;
   }
 }
 
 // Rows [o0, o0 + kO) of w for tokens [t0, t1), t1 - t0 <= kTokenBlock.
 template <int kO, class W>
 void BlockRows(const LinearArgs& args, Matrix<const W> w, int64_t t0, int64_t t1, int64_t o0) {
-  alignas(64) float widened[std::is_same_v<W, float> ? 16 : kO * kContractionBlock];
+  alignas(64) float widened[std::is_same_v<W, float> ? 16 : kO * kScratchStride];
   alignas(64) float saved[kTokenBlock * kO * 16];
   const int64_t in = w.cols;
   // Blocks of equal size, in whole vectors; one block where in is 0.
@@ -174,15 +191,17 @@ void BlockRows(const LinearArgs& args, Matrix<const W> w, int64_t t0, int64_t t1
   do {
     const int64_t end = std::min(begin + size, in);
     if constexpr (std::is_same_v<W, float>) {
-      BlockTokens<kO>(args, w.row(o0) + begin, w.row_stride, t0, t1, o0, begin, end, saved);
+      BlockTokens<kO>(args, {w.row(o0) + begin, w.row_stride, begin, end, o0}, t0, t1, saved);
     } else {
       for (int o = 0; o < kO; ++o) {
         const W* row = w.row(o0 + o) + begin;
-        const W* next = row + kO * w.row_stride;
-        float* wide = widened + o * kContractionBlock;
+        // The same block of the next tile, as a number: it may lie outside the matrix.
+        const uintptr_t next = reinterpret_cast<uintptr_t>(row) +
+                               static_cast<uintptr_t>(kO * w.row_stride) * sizeof(W);
+        float* wide = widened + o * kScratchStride;
         int64_t i = 0;
         for (; i + 32 <= end - begin; i += 32) {
-          Prefetch(next + i);
+          PrefetchToL2(reinterpret_cast<const void*>(next + static_cast<uintptr_t>(i) * sizeof(W)));
           Store(Load(row + i), wide + i);
           Store(Load(row + i + 16), wide + i + 16);
         }
@@ -191,7 +210,7 @@ void BlockRows(const LinearArgs& args, Matrix<const W> w, int64_t t0, int64_t t1
           Store(LoadPartial(row + i, n), wide + i);
         }
       }
-      BlockTokens<kO>(args, widened, kContractionBlock, t0, t1, o0, begin, end, saved);
+      BlockTokens<kO>(args, {widened, kScratchStride, begin, end, o0}, t0, t1, saved);
     }
     begin = end;
   } while (begin < in);
@@ -225,8 +244,8 @@ Traffic Linear(const LinearArgs& args) {
     StreamRows<kTileTokens >= 2 ? 2 : 1>(args, w);
   } else if (tokens == 3 && kTileTokens >= 3) {
     StreamRows<kTileTokens >= 3 ? 3 : 1>(args, w);
-  } else if (tokens == 4 && kTileTokens >= 4) {
-    StreamRows<kTileTokens >= 4 ? 4 : 1>(args, w);
+  } else if (tokens == 4 && kSimdRegisters >= 32) {
+    StreamRows<kSimdRegisters >= 32 ? 4 : 1>(args, w);
   } else if (w.rows >= TileOutputs(kTileTokens)) {
     Blocked<TileOutputs(kTileTokens)>(args, w);
   } else {

@@ -41,8 +41,12 @@
 //   Bits(mask) -> uint32_t, bit l for lane l; FirstLanes(n) -> Mask16
 //   ReduceAdd(v), ReduceMax(v)   over the lanes, to a float; ReduceAddEach<N>(v, out): out[j] =
 //                                ReduceAdd(v[j]), the same bits, cheaper together
+//   ReduceAdd16(v), ReduceAdd8(v)   the same as a vector, lane j: ReduceAdd(v[j]); of eight, lanes
+//                                8 to 15 repeat lanes 0 to 7
+//   LoadHalves(lo, hi), StoreHalves(v, lo, hi)   lanes 0 to 7 at lo, lanes 8 to 15 at hi
 //   Exp, Sigmoid, Silu, Erf, Gelu   lane by lane (vec_math.inl gives the errors)
-//   Prefetch(p)                  the cache line at p, which need not be mapped
+//   Prefetch(p), PrefetchToL2(p) the cache line at p, which need not be mapped
+//   InRegister(v), Opaque(x)     the same value, held in a register from here on
 //   kSimdRegisters               vector registers in units of F32x16, to size tiles
 //
 // Bits: kAvx2 and kAvx512 give the same bits for everything here. ReduceAdd adds lane l and l + 8,

@@ -55,6 +55,12 @@ MNEME_SIMD_INLINE void StorePartial(F32x16 a, float* p, int64_t n) {
   _mm256_maskstore_ps(p + 8, _mm256_castps_si256(mask.hi), a.hi);
 }
 
+// Stops the compiler from loading the vector again at each use, which costs load ports.
+MNEME_SIMD_INLINE F32x16 InRegister(F32x16 a) {
+  asm("" : "+x"(a.lo), "+x"(a.hi));
+  return a;
+}
+
 MNEME_SIMD_INLINE F32x16 Add(F32x16 a, F32x16 b) {
   return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
 }
@@ -143,15 +149,24 @@ MNEME_SIMD_INLINE __m256 AddPairs(__m256 x, __m256 y) {
                        _mm256_shuffle_ps(x, y, _MM_SHUFFLE(1, 0, 3, 2)));
 }
 
-MNEME_SIMD_INLINE void ReduceAdd8(const F32x16* v, float* out) {
+MNEME_SIMD_INLINE __m256 AddEight(const F32x16* v) {
   const __m256 x = AddPairs(AddQuarters(v[0], v[4]), AddQuarters(v[1], v[5]));
   const __m256 y = AddPairs(AddQuarters(v[2], v[6]), AddQuarters(v[3], v[7]));
-  _mm256_storeu_ps(out, _mm256_add_ps(_mm256_shuffle_ps(x, y, _MM_SHUFFLE(2, 0, 2, 0)),
-                                      _mm256_shuffle_ps(x, y, _MM_SHUFFLE(3, 1, 3, 1))));
+  return _mm256_add_ps(_mm256_shuffle_ps(x, y, _MM_SHUFFLE(2, 0, 2, 0)),
+                       _mm256_shuffle_ps(x, y, _MM_SHUFFLE(3, 1, 3, 1)));
 }
-MNEME_SIMD_INLINE void ReduceAdd16(const F32x16* v, float* out) {
-  ReduceAdd8(v, out);
-  ReduceAdd8(v + 8, out + 8);
+MNEME_SIMD_INLINE F32x16 ReduceAdd16(const F32x16* v) { return {AddEight(v), AddEight(v + 8)}; }
+MNEME_SIMD_INLINE F32x16 ReduceAdd8(const F32x16* v) {
+  const __m256 sums = AddEight(v);
+  return {sums, sums};
+}
+
+MNEME_SIMD_INLINE F32x16 LoadHalves(const float* lo, const float* hi) {
+  return {_mm256_loadu_ps(lo), _mm256_loadu_ps(hi)};
+}
+MNEME_SIMD_INLINE void StoreHalves(F32x16 a, float* lo, float* hi) {
+  _mm256_storeu_ps(lo, a.lo);
+  _mm256_storeu_ps(hi, a.hi);
 }
 
 #include "kernels/simd/vec_math.inl"

@@ -42,6 +42,12 @@ MNEME_SIMD_INLINE void StorePartial(F32x16 a, float* p, int64_t n) {
   _mm512_mask_storeu_ps(p, FirstLanes(n).m, a.v);
 }
 
+// Stops the compiler from loading the vector again at each use, which costs load ports.
+MNEME_SIMD_INLINE F32x16 InRegister(F32x16 a) {
+  asm("" : "+v"(a.v));
+  return a;
+}
+
 MNEME_SIMD_INLINE F32x16 Add(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
 MNEME_SIMD_INLINE F32x16 Sub(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
 MNEME_SIMD_INLINE F32x16 Mul(F32x16 a, F32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
@@ -118,16 +124,23 @@ MNEME_SIMD_INLINE __m512 AddEight(__m512 a, __m512 b, __m512 c, __m512 d, __m512
                   AddQuarters(AddHalves(e, f), AddHalves(g, h)));
 }
 
-MNEME_SIMD_INLINE void ReduceAdd16(const F32x16* v, float* out) {
+MNEME_SIMD_INLINE F32x16 ReduceAdd16(const F32x16* v) {
   const __m512 x = AddEight(v[0].v, v[8].v, v[4].v, v[12].v, v[1].v, v[9].v, v[5].v, v[13].v);
   const __m512 y = AddEight(v[2].v, v[10].v, v[6].v, v[14].v, v[3].v, v[11].v, v[7].v, v[15].v);
-  _mm512_storeu_ps(out, AddSingles(x, y));
+  return {AddSingles(x, y)};
 }
-MNEME_SIMD_INLINE void ReduceAdd8(const F32x16* v, float* out) {
+MNEME_SIMD_INLINE F32x16 ReduceAdd8(const F32x16* v) {
   const __m512 x = AddEight(v[0].v, v[4].v, v[2].v, v[6].v, v[1].v, v[5].v, v[3].v, v[7].v);
-  const __m512 sums = AddSingles(x, x);
-  const __m512i first = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 0, 0, 0, 0, 0, 0, 0, 0);
-  _mm256_storeu_ps(out, _mm512_castps512_ps256(_mm512_permutexvar_ps(first, sums)));
+  const __m512i first = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 0, 1, 4, 5, 8, 9, 12, 13);
+  return {_mm512_permutexvar_ps(first, AddSingles(x, x))};
+}
+
+MNEME_SIMD_INLINE F32x16 LoadHalves(const float* lo, const float* hi) {
+  return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(lo)), _mm256_loadu_ps(hi), 1)};
+}
+MNEME_SIMD_INLINE void StoreHalves(F32x16 a, float* lo, float* hi) {
+  _mm256_storeu_ps(lo, _mm512_castps512_ps256(a.v));
+  _mm256_storeu_ps(hi, _mm512_extractf32x8_ps(a.v, 1));
 }
 
 #include "kernels/simd/vec_math.inl"

@@ -4,26 +4,36 @@
 // rounds twice, stays within one more unit.
 
 MNEME_SIMD_INLINE void Prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
+MNEME_SIMD_INLINE void PrefetchToL2(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+// x, of which the compiler knows nothing any more: it stays in one register.
+template <class T>
+MNEME_SIMD_INLINE T Opaque(T x) {
+  asm("" : "+r"(x));
+  return x;
+}
 
 template <int kCount>
 MNEME_SIMD_INLINE void ReduceAddEach(const F32x16* v, float* out) {
   constexpr int kBy16 = kCount / 16 * 16;
-  constexpr int kBy8 = kBy16 + (kCount - kBy16) / 8 * 8;
+  constexpr int kRest = kCount - kBy16;
 #pragma GCC unroll 16
-  for (int i = 0; i < kBy16; i += 16) ReduceAdd16(v + i, out + i);
+  for (int i = 0; i < kBy16; i += 16) Store(ReduceAdd16(v + i), out + i);
+  if constexpr (kRest > 3) {
+    constexpr int kPadded = kRest > 8 ? 16 : 8;
+    F32x16 rest[kPadded];
 #pragma GCC unroll 16
-  for (int i = kBy16; i < kBy8; i += 8) ReduceAdd8(v + i, out + i);
-  if constexpr (kCount - kBy8 > 3) {
-    F32x16 rest[8];
-    float sums[8];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) rest[i] = kBy8 + i < kCount ? v[kBy8 + i] : v[kBy8];
-    ReduceAdd8(rest, sums);
-#pragma GCC unroll 8
-    for (int i = kBy8; i < kCount; ++i) out[i] = sums[i - kBy8];
+    for (int i = 0; i < kPadded; ++i) rest[i] = v[kBy16 + (i < kRest ? i : 0)];
+    float sums[16];
+    if constexpr (kRest > 8) {
+      Store(ReduceAdd16(rest), sums);
+    } else {
+      Store(ReduceAdd8(rest), sums);
+    }
+    std::memcpy(out + kBy16, sums, kRest * sizeof(float));
   } else {
 #pragma GCC unroll 8
-    for (int i = kBy8; i < kCount; ++i) out[i] = ReduceAdd(v[i]);
+    for (int i = kBy16; i < kCount; ++i) out[i] = ReduceAdd(v[i]);
   }
 }
 

@@ -56,6 +56,9 @@ MNEME_SIMD_INLINE void StorePartial(F32x16 a, float* p, int64_t n) {
   std::memcpy(p, &a, static_cast<size_t>(n) * sizeof(float));
 }
 
+// The compiler's own choice is as good as any here.
+MNEME_SIMD_INLINE F32x16 InRegister(F32x16 a) { return a; }
+
 MNEME_SIMD_INLINE F32x16 Add(F32x16 a, F32x16 b) {
   for (int i = 0; i < 4; ++i) a.part[i] += b.part[i];
   return a;
@@ -142,12 +145,26 @@ MNEME_SIMD_INLINE float ReduceMax(F32x16 a) {
   return most;
 }
 
-MNEME_SIMD_INLINE void ReduceAdd8(const F32x16* v, float* out) {
-  for (int j = 0; j < 8; ++j) out[j] = ReduceAdd(v[j]);
+MNEME_SIMD_INLINE F32x16 LoadHalves(const float* lo, const float* hi) {
+  F32x16 a;
+  std::memcpy(&a.part[0], lo, 32);
+  std::memcpy(&a.part[2], hi, 32);
+  return a;
 }
-MNEME_SIMD_INLINE void ReduceAdd16(const F32x16* v, float* out) {
-  ReduceAdd8(v, out);
-  ReduceAdd8(v + 8, out + 8);
+MNEME_SIMD_INLINE void StoreHalves(F32x16 a, float* lo, float* hi) {
+  std::memcpy(lo, &a.part[0], 32);
+  std::memcpy(hi, &a.part[2], 32);
+}
+
+MNEME_SIMD_INLINE F32x16 ReduceAdd16(const F32x16* v) {
+  float sums[16];
+  for (int j = 0; j < 16; ++j) sums[j] = ReduceAdd(v[j]);
+  return Load(sums);
+}
+MNEME_SIMD_INLINE F32x16 ReduceAdd8(const F32x16* v) {
+  float sums[8];
+  for (int j = 0; j < 8; ++j) sums[j] = ReduceAdd(v[j]);
+  return LoadHalves(sums, sums);
 }
 
 #include "kernels/simd/vec_math.inl"
