@@ -1,0 +1,180 @@
+#include "loader/tokenizer/added_tokens.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "loader/text/text.h"
+#include "loader/tokenizer/message.h"
+#include "loader/tokenizer/unicode_data.h"
+#include "loader/tokenizer/utf8.h"
+
+namespace mneme::loader::tokenizer_internal {
+
+namespace {
+
+// A longer content would make the search slow on texts that almost spell it.
+constexpr size_t kMaxContentBytes = 4096;
+
+size_t StartOfTrailingSpace(std::string_view text) {
+  while (!text.empty()) {
+    const Utf8Char c = DecodeLastUtf8(text);
+    if (!IsWhiteSpace(c.code_point)) break;
+    text.remove_suffix(c.size);
+  }
+  return text.size();
+}
+
+size_t SizeOfLeadingSpace(std::string_view text) {
+  size_t size = 0;
+  while (size < text.size()) {
+    const Utf8Char c = DecodeUtf8(text.substr(size));
+    if (!IsWhiteSpace(c.code_point)) break;
+    size += c.size;
+  }
+  return size;
+}
+
+bool IsSingleWord(std::string_view text, size_t begin, size_t end) {
+  const bool word_before =
+      begin > 0 && IsWordCharacter(DecodeLastUtf8(text.substr(0, begin)).code_point);
+  const bool word_behind =
+      end < text.size() && IsWordCharacter(DecodeUtf8(text.substr(end)).code_point);
+  return !word_before && !word_behind;
+}
+
+}  // namespace
+
+absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Vocabulary& vocabulary,
+                                               const Normalizer& normalizer) {
+  AddedTokens added;
+  if (!field.value().exists()) return added;
+  int32_t next_id = vocabulary.size();
+  absl::Status status =
+      field.ForEach([&](const JsonField& token) { return added.Add(token, vocabulary, &next_id); });
+  if (!status.ok()) return status;
+  for (size_t i = 0; i < added.tokens_.size(); ++i) {
+    const AddedToken& token = added.tokens_[i];
+    std::string content = token.content;
+    if (token.normalized) {
+      SearchBudget budget;
+      status = normalizer.Normalize(&budget, &content);
+      if (status.ok() && (content.empty() || content.size() > kMaxContentBytes)) {
+        status = absl::InvalidArgumentError(
+            Message("it is ", content.size(), " bytes; supported: 1 to ", kMaxContentBytes));
+      }
+      if (!status.ok()) {
+        return field.Error(
+            Message("the normalised content of ", Quote(token.content), ": ", MessageOf(status)));
+      }
+    }
+    added.tries_[token.normalized].Insert(content, static_cast<int32_t>(i));
+    added.end_id_ = std::max(added.end_id_, token.id + 1);
+  }
+  return added;
+}
+
+absl::Status AddedTokens::Add(const JsonField& field, const Vocabulary& vocabulary,
+                              int32_t* next_id) {
+  if (absl::Status s = field.OnlyMembers(
+          {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
+      !s.ok()) {
+    return s;
+  }
+  AddedToken token;
+  const absl::StatusOr<int64_t> file_id = field.Member("id").Integer(kMaxTokenId);
+  if (!file_id.ok()) return file_id.status();
+  const absl::StatusOr<std::string_view> content = field.Member("content").String();
+  if (!content.ok()) return content.status();
+  if (content->size() > kMaxContentBytes) {
+    return field.Member("content").Error(
+        Message(content->size(), " bytes; at most ", kMaxContentBytes, " are supported"));
+  }
+  token.content = *content;
+  for (const auto& [name, flag] :
+       {std::pair{"single_word", &token.single_word}, std::pair{"lstrip", &token.lstrip},
+        std::pair{"rstrip", &token.rstrip}, std::pair{"normalized", &token.normalized},
+        std::pair{"special", &token.special}}) {
+    const absl::StatusOr<bool> value = field.Member(name).Bool();
+    if (!value.ok()) return value.status();
+    *flag = *value;
+  }
+  if (token.content.empty()) return absl::OkStatus();  // the library leaves it out, too
+
+  if (const auto found = by_content_.find(token.content); found != by_content_.end()) {
+    // Named twice: the later flags count, but once special, it stays special.
+    AddedToken& earlier = tokens_[found->second];
+    token.id = earlier.id;
+    token.special |= earlier.special;
+    earlier = std::move(token);
+    return absl::OkStatus();
+  }
+  if (const std::optional<int32_t> id = vocabulary.Find(token.content); id.has_value()) {
+    token.id = *id;
+  } else if (*next_id > kMaxTokenId) {
+    return field.Error(Message("more than ", kMaxTokenId + 1, " tokens"));
+  } else {
+    token.id = (*next_id)++;
+  }
+  const int32_t index = static_cast<int32_t>(tokens_.size());
+  by_content_.emplace(token.content, index);
+  // The vocabulary's ids may have holes: then an added one can meet one of its tokens' and hides
+  // that, but two added tokens of one id cannot be told apart.
+  if (!by_id_.emplace(token.id, index).second) {
+    return field.Error(Message("id ", token.id, " is given to both ",
+                               Quote(tokens_[by_id_[token.id]].content), " and ",
+                               Quote(token.content)));
+  }
+  tokens_.push_back(std::move(token));
+  return absl::OkStatus();
+}
+
+void AddedTokens::Split(std::string_view text, bool normalized,
+                        std::vector<Section>* sections) const {
+  const TokenTrie& trie = tries_[normalized];
+  size_t done = 0;  // where the last token ended, with the white space that it took
+  size_t space_begin = 1, space_end = 0;
+  for (size_t at = 0; !trie.empty() && at < text.size();) {
+    if (!trie.StartsWith(text[at])) {
+      ++at;
+      continue;
+    }
+    const TokenTrie::Match match = trie.Longest(text.substr(at));
+    if (match.size == 0) {
+      ++at;
+      continue;
+    }
+    // The search goes on behind the bare match, whatever the flags make of it.
+    size_t begin = at, end = at + match.size;
+    at = end;
+    const AddedToken& token = tokens_[match.value];
+    if (token.single_word && !IsSingleWord(text, begin, end)) continue;
+    if (token.lstrip) {
+      begin = done < begin ? done + StartOfTrailingSpace(text.substr(done, begin - done)) : done;
+    }
+    if (token.rstrip) {
+      // Remembered, so that a token of white space stays linear in a long run of it.
+      if (end < space_begin || end > space_end) {
+        space_begin = end;
+        space_end = end + SizeOfLeadingSpace(text.substr(end));
+      }
+      end = space_end;
+    }
+    // A token may begin inside white space that the one before it took: then nothing is between.
+    if (done < begin) sections->push_back({nullptr, text.substr(done, begin - done)});
+    sections->push_back({&token, std::string_view()});
+    done = end;
+  }
+  if (done < text.size()) sections->push_back({nullptr, text.substr(done)});
+}
+
+const AddedToken* AddedTokens::Find(std::string_view content) const {
+  const auto found = by_content_.find(std::string(content));
+  return found == by_content_.end() ? nullptr : &tokens_[found->second];
+}
+
+const AddedToken* AddedTokens::Find(int32_t id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : &tokens_[found->second];
+}
+
+}  // namespace mneme::loader::tokenizer_internal

@@ -1,0 +1,225 @@
+#include "loader/tokenizer/pre_tokenizer.h"
+
+#include <utility>
+
+#include "loader/text/text.h"
+#include "loader/tokenizer/byte_level.h"
+#include "loader/tokenizer/message.h"
+#include "loader/tokenizer/normalizer.h"
+#include "loader/tokenizer/utf8.h"
+
+namespace mneme::loader::tokenizer_internal {
+
+namespace {
+
+absl::Status ReadBool(const JsonField& field, bool* value) {
+  const absl::StatusOr<bool> read = field.Bool();
+  if (read.ok()) *value = *read;
+  return read.status();
+}
+
+// Rewrites every piece: edit(piece, index, out) appends the new one to `out`.
+template <class Edit>
+absl::Status Rewrite(Pieces* pieces, const Edit& edit) {
+  pieces->next_text.clear();
+  for (size_t i = 0; i < pieces->spans.size(); ++i) {
+    const uint32_t begin = static_cast<uint32_t>(pieces->next_text.size());
+    edit(pieces->Piece(pieces->spans[i]), i, &pieces->next_text);
+    if (pieces->next_text.size() > kMaxNormalizedBytes) {
+      return absl::ResourceExhaustedError(Message("the tokenizer's pre-tokenizer makes more than ",
+                                                  kMaxNormalizedBytes, " bytes of this text"));
+    }
+    pieces->spans[i] = {begin, static_cast<uint32_t>(pieces->next_text.size())};
+  }
+  pieces->text.swap(pieces->next_text);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<PreTokenizer> PreTokenizer::Build(const JsonField& field) {
+  PreTokenizer pre_tokenizer;
+  if (field.IsNull()) return pre_tokenizer;
+  if (absl::Status status = pre_tokenizer.Add(field); !status.ok()) return status;
+  return pre_tokenizer;
+}
+
+absl::Status PreTokenizer::Add(const JsonField& field) {
+  const absl::StatusOr<std::string_view> type = field.Type();
+  if (!type.ok()) return type.status();
+  if (*type == "Sequence") {
+    if (absl::Status s = field.OnlyMembers({"type", "pretokenizers"}); !s.ok()) return s;
+    return field.Member("pretokenizers").ForEach([this](const JsonField& f) { return Add(f); });
+  }
+  if (*type == "ByteLevel") return AddByteLevel(field);
+  if (*type == "Split") return AddSplit(field);
+  if (*type == "Digits") return AddDigits(field);
+  if (*type == "Metaspace") return AddMetaspace(field);
+  return field.Unsupported(Message("the pre-tokenizer ", Quote(*type)),
+                           "ByteLevel, Split, Digits, Metaspace, Sequence");
+}
+
+absl::Status PreTokenizer::AddByteLevel(const JsonField& field) {
+  if (absl::Status s = field.OnlyMembers({"type", "add_prefix_space", "trim_offsets", "use_regex"});
+      !s.ok()) {
+    return s;
+  }
+  bool prefix = false, trim_offsets = false;  // offsets are not given out
+  if (absl::Status s = ReadBool(field.Member("add_prefix_space"), &prefix); !s.ok()) return s;
+  if (absl::Status s = ReadBool(field.Member("trim_offsets"), &trim_offsets); !s.ok()) return s;
+  const absl::StatusOr<bool> use_regex = field.Member("use_regex").BoolOr(true);
+  if (!use_regex.ok()) return use_regex.status();
+  Step step;
+  step.kind = Step::Kind::kByteLevel;
+  if (*use_regex) step.pattern.push_back(Pattern::Gpt2());
+  if (prefix) step.prefix = Prefix::kAlways;
+  step.prefix_text = " ";
+  steps_.push_back(std::move(step));
+  return absl::OkStatus();
+}
+
+absl::Status PreTokenizer::AddSplit(const JsonField& field) {
+  if (absl::Status s = field.OnlyMembers({"type", "pattern", "behavior", "invert"}); !s.ok()) {
+    return s;
+  }
+  Step step;
+  step.kind = Step::Kind::kSplit;
+  absl::StatusOr<Pattern> pattern = Pattern::Build(field.Member("pattern"));
+  if (!pattern.ok()) return pattern.status();
+  step.pattern.push_back(*std::move(pattern));
+  const absl::StatusOr<SplitBehavior> behavior = ReadSplitBehavior(field.Member("behavior"));
+  if (!behavior.ok()) return behavior.status();
+  step.behavior = *behavior;
+  if (absl::Status s = ReadBool(field.Member("invert"), &step.invert); !s.ok()) return s;
+  steps_.push_back(std::move(step));
+  return absl::OkStatus();
+}
+
+absl::Status PreTokenizer::AddDigits(const JsonField& field) {
+  if (absl::Status s = field.OnlyMembers({"type", "individual_digits"}); !s.ok()) return s;
+  bool individual = false;
+  if (absl::Status s = ReadBool(field.Member("individual_digits"), &individual); !s.ok()) return s;
+  Step step;
+  step.kind = Step::Kind::kSplit;
+  step.pattern.push_back(Pattern::Numbers());
+  step.behavior = individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous;
+  steps_.push_back(std::move(step));
+  return absl::OkStatus();
+}
+
+absl::Status PreTokenizer::AddMetaspace(const JsonField& field) {
+  if (absl::Status s = field.OnlyMembers(
+          {"type", "replacement", "prepend_scheme", "split", "add_prefix_space", "str_rep"});
+      !s.ok()) {
+    return s;
+  }
+  Step step;
+  step.kind = Step::Kind::kMetaspace;
+  const absl::StatusOr<char32_t> replacement = field.Member("replacement").Character();
+  if (!replacement.ok()) return replacement.status();
+  AppendUtf8(*replacement, &step.prefix_text);
+  const absl::StatusOr<MetaspacePrefix> prefix = ReadMetaspacePrefix(field);
+  if (!prefix.ok()) return prefix.status();
+  step.prefix = *prefix;
+  const absl::StatusOr<bool> split = field.Member("split").BoolOr(true);
+  if (!split.ok()) return split.status();
+  if (*split) step.pattern.push_back(Pattern::Character(*replacement));
+  step.behavior = SplitBehavior::kMergedWithNext;
+  steps_.push_back(std::move(step));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<MetaspacePrefix> ReadMetaspacePrefix(const JsonField& field) {
+  const JsonField scheme = field.Member("prepend_scheme");
+  MetaspacePrefix prefix = MetaspacePrefix::kAlways;
+  if (scheme.value().exists()) {
+    const absl::StatusOr<std::string_view> name = scheme.String();
+    if (!name.ok()) return name.status();
+    if (*name == "never") {
+      prefix = MetaspacePrefix::kNever;
+    } else if (*name == "first") {
+      prefix = MetaspacePrefix::kFirst;
+    } else if (*name != "always") {
+      return scheme.Expected("always, first or never");
+    }
+  }
+  // The older spelling of the same choice.
+  const absl::StatusOr<bool> add_prefix_space = field.Member("add_prefix_space").BoolOr(true);
+  if (!add_prefix_space.ok()) return add_prefix_space.status();
+  if (!*add_prefix_space && prefix != MetaspacePrefix::kNever) {
+    return field.Member("add_prefix_space").Error("false contradicts prepend_scheme");
+  }
+  return prefix;
+}
+
+absl::Status PreTokenizer::Divide(const Step& step, SearchBudget* budget, Pieces* pieces) {
+  pieces->next_spans.clear();
+  for (const Span& span : pieces->spans) {
+    pieces->matches.clear();
+    if (absl::Status s = step.pattern[0].FindAll(pieces->Piece(span), budget, &pieces->matches);
+        !s.ok()) {
+      return s;
+    }
+    const size_t first = pieces->next_spans.size();
+    SplitByMatches(span.end - span.begin, pieces->matches, step.behavior, step.invert,
+                   &pieces->next_spans);
+    for (size_t i = first; i < pieces->next_spans.size(); ++i) {
+      pieces->next_spans[i].begin += span.begin;
+      pieces->next_spans[i].end += span.begin;
+    }
+  }
+  if (pieces->next_spans.empty() || pieces->next_spans[0].begin != pieces->spans[0].begin) {
+    pieces->first_is_at_start = false;
+  }
+  pieces->spans.swap(pieces->next_spans);
+  return absl::OkStatus();
+}
+
+absl::Status PreTokenizer::Transform(const Step& step, Pieces* pieces) {
+  const bool metaspace = step.kind == Step::Kind::kMetaspace;
+  if (!metaspace && step.prefix == Prefix::kNever) return absl::OkStatus();
+  return Rewrite(pieces, [&](std::string_view piece, size_t index, std::string* out) {
+    const bool prefixed = piece.substr(0, step.prefix_text.size()) == step.prefix_text ||
+                          (metaspace && piece[0] == ' ');
+    const bool wanted = step.prefix == Prefix::kAlways ||
+                        (step.prefix == Prefix::kFirst && index == 0 && pieces->first_is_at_start);
+    if (wanted && !prefixed) out->append(step.prefix_text);
+    if (!metaspace) {
+      out->append(piece);
+      return;
+    }
+    for (const char c : piece) {
+      if (c == ' ') {
+        out->append(step.prefix_text);
+      } else {
+        out->push_back(c);
+      }
+    }
+  });
+}
+
+absl::Status PreTokenizer::Run(std::string_view section, bool at_start, SearchBudget* budget,
+                               Pieces* pieces) const {
+  pieces->text.assign(section);
+  pieces->spans.clear();
+  if (!section.empty()) pieces->spans.push_back({0, static_cast<uint32_t>(section.size())});
+  pieces->first_is_at_start = at_start;
+  for (const Step& step : steps_) {
+    if (pieces->spans.empty()) break;
+    if (step.kind != Step::Kind::kSplit) {
+      if (absl::Status s = Transform(step, pieces); !s.ok()) return s;
+    }
+    if (!step.pattern.empty()) {
+      if (absl::Status s = Divide(step, budget, pieces); !s.ok()) return s;
+    }
+    if (step.kind == Step::Kind::kByteLevel) {
+      const auto map = [](std::string_view piece, size_t, std::string* out) {
+        AppendByteLevel(piece, out);
+      };
+      if (absl::Status s = Rewrite(pieces, map); !s.ok()) return s;
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace mneme::loader::tokenizer_internal
