@@ -35,7 +35,7 @@ MNEME_SIMD_INLINE F32x16 Load(const float* p) {
 }
 MNEME_SIMD_INLINE F32x16 LoadPartial(const float* p, int64_t n) {
   float whole[16] = {};
-  std::memcpy(whole, p, static_cast<size_t>(n) * sizeof(float));
+  if (n > 0) std::memcpy(whole, p, static_cast<size_t>(n) * sizeof(float));
   return Load(whole);
 }
 MNEME_SIMD_INLINE F32x16 Load(const Bf16* p) {
@@ -48,12 +48,12 @@ MNEME_SIMD_INLINE F32x16 Load(const Bf16* p) {
 }
 MNEME_SIMD_INLINE F32x16 LoadPartial(const Bf16* p, int64_t n) {
   Bf16 whole[16] = {};
-  std::memcpy(whole, p, static_cast<size_t>(n) * sizeof(Bf16));
+  if (n > 0) std::memcpy(whole, p, static_cast<size_t>(n) * sizeof(Bf16));
   return Load(whole);
 }
 MNEME_SIMD_INLINE void Store(F32x16 a, float* p) { std::memcpy(p, &a, sizeof a); }
 MNEME_SIMD_INLINE void StorePartial(F32x16 a, float* p, int64_t n) {
-  std::memcpy(p, &a, static_cast<size_t>(n) * sizeof(float));
+  if (n > 0) std::memcpy(p, &a, static_cast<size_t>(n) * sizeof(float));
 }
 
 // The compiler's own choice is as good as any here.
