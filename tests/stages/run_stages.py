@@ -71,7 +71,7 @@ def format_check(_: argparse.Namespace) -> Results:
     """One test: every C++ source is as clang-format leaves it."""
     listed = subprocess.run(
         ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others"]
-        + ["--exclude-standard", "*.h", "*.cc", "*.cu", "*.cuh"],
+        + ["--exclude-standard", "*.h", "*.inl", "*.cc", "*.cu", "*.cuh"],
         check=True,
         stdout=subprocess.PIPE,
     )

@@ -18,8 +18,8 @@ FILE_LINES_NEVER = 800
 FUNCTION_LINES = 70
 DEVICE_KERNEL_LINES = 250
 
-CPP = (".h", ".cc", ".cu", ".cuh")
-SOURCES = CPP + (".inc", ".py", ".sh", ".proto", ".bzl")
+CPP = (".h", ".inl", ".cc", ".cu", ".cuh")
+SOURCES = CPP + (".py", ".sh", ".proto", ".bzl")
 PROSE = SOURCES + (".md", ".bazel", ".txt", ".yaml", ".yml", ".html")
 
 # What each room may include, besides itself: server -> engine -> loader -> kernels. The longest
@@ -32,7 +32,9 @@ ALLOWED_INCLUDES: Dict[str, Tuple[str, ...]] = {
     "engine/plan": ("engine/graph", "loader", "kernels", "proto"),
     "engine/runtime": ("engine/plan", "engine/graph", "loader", "kernels", "proto"),
     # The schedule implements the facade.
-    "engine/schedule": ("engine/engine.h", "engine/runtime", "engine/plan", "kernels", "proto"),
+    "engine/schedule": (
+        "engine/engine.h", "engine/runtime", "engine/plan", "loader", "kernels", "proto",
+    ),
     "server": ("engine", "loader", "kernels", "proto"),
     "clients": ("proto",),
     # The one binary composes server and client.
@@ -190,7 +192,7 @@ _GLOB = re.compile(r"glob\(\s*\[(.*?)\]", re.DOTALL)
 
 def dead_file(tree: Tree) -> Iterator[Finding]:
     """A source file that no BUILD file names is compiled by nobody and tested by nobody."""
-    for path, _ in tree.with_suffix(CPP + (".inc", ".py", ".sh", ".proto")):
+    for path, _ in tree.with_suffix(CPP + (".py", ".sh", ".proto")):
         build = _package_of(tree, path)
         if build is None:
             yield Finding(path, 1, "dead_file", "no BUILD file above it")
@@ -253,7 +255,7 @@ _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', re.MULTILINE)
 
 def include_direction(tree: Tree) -> Iterator[Finding]:
     top = {room.split("/")[0] for room in ALLOWED_INCLUDES} | {"proto", "tests"}
-    for path, text in tree.with_suffix(CPP + (".inc",)):
+    for path, text in tree.with_suffix(CPP):
         room = _room(path)
         if room not in ALLOWED_INCLUDES:
             continue
