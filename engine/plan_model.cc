@@ -1,0 +1,134 @@
+#include "engine/plan_model.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/graph/memory_transformer.h"
+#include "engine/plan/compile.h"
+
+namespace mneme {
+namespace {
+
+constexpr int64_t kDefaultLogitRows = 64;
+
+// MemAvailable of /proc/meminfo in bytes; 0 when it cannot be read.
+int64_t AvailableMemory() {
+  std::FILE* file = std::fopen("/proc/meminfo", "r");
+  if (file == nullptr) return 0;
+  int64_t kib = 0;
+  char line[256];
+  while (std::fgets(line, sizeof line, file) != nullptr) {
+    long long value = 0;
+    if (std::sscanf(line, "MemAvailable: %lld kB", &value) == 1) kib = value;
+  }
+  std::fclose(file);
+  return kib * 1024;
+}
+
+v1::ElementType ElementOf(const loader::StoredTensor& tensor, const ModelOptions& options) {
+  const bool bf16 = options.round_to_bf16 ||
+                    (tensor.dtype == loader::StoredDType::kBf16 && !options.widen_to_f32);
+  return bf16 ? v1::BF16 : v1::F32;
+}
+
+// Bytes that one position of one sequence takes in the KV cache.
+int64_t KvBytesPerPosition(const graph::Graph& graph) {
+  int64_t bytes = 0;
+  for (const graph::KvLayer& layer : graph.kv_layers) {
+    bytes += 2 * int64_t{layer.kv_heads} * layer.head_dim * static_cast<int64_t>(sizeof(float));
+  }
+  return bytes;
+}
+
+absl::StatusOr<int32_t> KvBlocks(const ModelOptions& options, const graph::Graph& graph,
+                                 int64_t max_positions) {
+  if (options.kv_block_tokens < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("kv_block_tokens is ", options.kv_block_tokens, ", must be at least 1"));
+  }
+  const int64_t block_bytes = KvBytesPerPosition(graph) * options.kv_block_tokens;
+  const int64_t per_sequence =
+      (max_positions + options.kv_block_tokens - 1) / options.kv_block_tokens;
+  int64_t blocks = per_sequence * options.max_sequences;
+  if (options.kv_cache_bytes > 0) {
+    blocks = options.kv_cache_bytes / block_bytes;
+  } else if (const int64_t available = AvailableMemory(); available > 0) {
+    blocks = std::min(blocks, std::max(per_sequence, available / 4 / block_bytes));
+  }
+  if (blocks < 1 || blocks > std::numeric_limits<int32_t>::max()) {
+    return absl::InvalidArgumentError(absl::StrCat("a KV cache of ", options.kv_cache_bytes,
+                                                   " bytes holds ", blocks, " blocks of ",
+                                                   block_bytes, " bytes"));
+  }
+  return static_cast<int32_t>(blocks);
+}
+
+absl::StatusOr<v1::StepLimits> Limits(const ModelOptions& options, const graph::Graph& graph,
+                                      const loader::ModelDescription& model) {
+  absl::StatusOr<int32_t> blocks = KvBlocks(options, graph, model.max_sequence_length);
+  if (!blocks.ok()) return blocks.status();
+  v1::StepLimits limits;
+  limits.set_max_tokens(options.max_step_tokens);
+  limits.set_max_sequences(options.max_sequences);
+  limits.set_max_logit_rows(static_cast<int32_t>(std::max<int64_t>(
+      options.max_sequences, std::min<int64_t>(kDefaultLogitRows, options.max_step_tokens))));
+  limits.set_max_positions(static_cast<int32_t>(model.max_sequence_length));
+  limits.set_kv_blocks(*blocks);
+  limits.set_kv_block_tokens(options.kv_block_tokens);
+  return limits;
+}
+
+std::string ModelName(const std::string& directory) {
+  std::filesystem::path path(directory);
+  if (!path.has_filename()) path = path.parent_path();
+  const std::string name = path.filename().string();
+  return name.empty() || name == "." ? directory : name;
+}
+
+}  // namespace
+
+absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options) {
+  absl::StatusOr<loader::Checkpoint> checkpoint =
+      loader::InspectCheckpoint(options.model_directory);
+  if (!checkpoint.ok()) return checkpoint.status();
+  PlannedModel planned;
+  planned.checkpoint = std::move(*checkpoint);
+  const loader::Checkpoint& c = planned.checkpoint;
+  const graph::Graph graph =
+      graph::BuildMemoryTransformer(c.model, [&](const loader::WeightId& id) {
+        return ElementOf(*c.weights.at(id).parts.back().tensor, options);
+      });
+  absl::StatusOr<v1::StepLimits> limits = Limits(options, graph, c.model);
+  if (!limits.ok()) return limits.status();
+  plan::CompileOptions compile;
+  compile.model_name = ModelName(options.model_directory);
+  compile.cluster.set_name("1xcpu");
+  compile.cluster.set_device("cpu");
+  compile.cluster.set_ranks(1);
+  compile.cluster.set_isa(kernels::IsaName(options.isa.value_or(kernels::DetectIsa())));
+  compile.limits = *limits;
+  compile.keep_trace = options.trace;
+  absl::StatusOr<v1::Plan> plan = plan::Compile(graph, compile);
+  if (!plan.ok()) return plan.status();
+  planned.plan = std::move(*plan);
+  return planned;
+}
+
+absl::StatusOr<loader::PackedWeights> PackModel(const PlannedModel& planned,
+                                                const ModelOptions& options) {
+  std::vector<loader::WeightId> ids;
+  for (const v1::Weight& w : planned.plan.weights()) {
+    if (!w.shared_with().empty()) continue;
+    ids.push_back({static_cast<loader::Role>(w.role()), w.layer()});
+  }
+  return loader::PackedWeights::Pack(
+      planned.checkpoint, ids,
+      {.round_to_bf16 = options.round_to_bf16, .widen_to_f32 = options.widen_to_f32});
+}
+
+}  // namespace mneme

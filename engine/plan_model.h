@@ -1,0 +1,51 @@
+// From a model directory to a plan: inspect the checkpoint, build the graph, compile it. No weight
+// is read yet.
+#ifndef MNEME_ENGINE_PLAN_MODEL_H_
+#define MNEME_ENGINE_PLAN_MODEL_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/device/isa.h"
+#include "loader/checkpoint/checkpoint.h"
+#include "loader/pack/packed_weights.h"
+#include "proto/mneme/v1/plan.pb.h"
+
+namespace mneme {
+
+struct ModelOptions {
+  std::string model_directory;
+  int32_t max_step_tokens = 512;  // rows of a step
+  int32_t max_sequences = 64;     // choices that run at a time
+  // Bytes of the KV cache; 0: what max_sequences full contexts need, but at most a quarter of the
+  // memory that is free at start.
+  int64_t kv_cache_bytes = 0;
+  int32_t kv_block_tokens = 16;
+  // Weights as if they had been stored so; both false: as stored.
+  bool round_to_bf16 = false;
+  bool widen_to_f32 = false;
+  bool reference_kernels = false;
+  bool trace = false;  // keep what Executor::Trace reads
+  // The lowest common instruction set of all ranks; nullopt: the best this machine has.
+  std::optional<kernels::Isa> isa;
+};
+
+// A model directory, inspected, with the plan it would be served with.
+struct PlannedModel {
+  loader::Checkpoint checkpoint;
+  v1::Plan plan;
+};
+
+// Errors name the file and the tensor or field, or the option, and the values.
+absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options);
+
+// The weights that the plan's actors read, packed as it says.
+absl::StatusOr<loader::PackedWeights> PackModel(const PlannedModel& planned,
+                                                const ModelOptions& options);
+
+}  // namespace mneme
+
+#endif  // MNEME_ENGINE_PLAN_MODEL_H_

@@ -1,0 +1,71 @@
+#include "engine/serving.h"
+
+#include <utility>
+
+#include "engine/runtime/local_executor.h"
+#include "loader/tokenizer/tokenizer.h"
+
+namespace mneme {
+namespace {
+
+class ServingImpl : public Serving {
+ public:
+  explicit ServingImpl(PlannedModel planned) : planned_(std::move(planned)) {}
+
+  absl::Status Start(const ServingOptions& options) {
+    absl::StatusOr<std::unique_ptr<loader::Tokenizer>> tokenizer =
+        loader::Tokenizer::Load(options.model_directory);
+    if (tokenizer.ok()) {
+      tokenizer_ = std::move(*tokenizer);
+    } else if (!absl::IsNotFound(tokenizer.status())) {
+      return tokenizer.status();
+    }
+    absl::StatusOr<loader::PackedWeights> weights = PackModel(planned_, options);
+    if (!weights.ok()) return weights.status();
+    weights_ = std::move(*weights);
+    absl::StatusOr<std::unique_ptr<runtime::Rank>> rank =
+        runtime::Rank::Create(planned_.plan, weights_, options.reference_kernels);
+    if (!rank.ok()) return rank.status();
+    executor_ = std::make_unique<runtime::LocalExecutor>(std::move(*rank));
+    WarmUp();
+    engine_ =
+        MakeEngine(executor_.get(), planned_.checkpoint.model, tokenizer_.get(), options.schedule);
+    return absl::OkStatus();
+  }
+
+  Engine& engine() override { return *engine_; }
+  const loader::Checkpoint& checkpoint() const override { return planned_.checkpoint; }
+  const v1::Plan& plan() const override { return planned_.plan; }
+
+ private:
+  // One token through the model, so that the first request does not wait for mapped weights to be
+  // paged in.
+  void WarmUp() {
+    runtime::Step* step = executor_->NextStep();
+    const int32_t token = 0;
+    step->AddBlockChange(0, 0, 0);
+    step->AddSpan(0, 0, {&token, 1});
+    step->AddLogitRow(0);
+    executor_->Submit();
+    executor_->Wait();
+    executor_->Release();
+  }
+
+  PlannedModel planned_;
+  loader::PackedWeights weights_;
+  std::unique_ptr<loader::Tokenizer> tokenizer_;
+  std::unique_ptr<runtime::LocalExecutor> executor_;
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Serving>> Serving::Create(const ServingOptions& options) {
+  absl::StatusOr<PlannedModel> planned = PlanModel(options);
+  if (!planned.ok()) return planned.status();
+  auto serving = std::make_unique<ServingImpl>(std::move(*planned));
+  if (absl::Status status = serving->Start(options); !status.ok()) return status;
+  return serving;
+}
+
+}  // namespace mneme

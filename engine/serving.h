@@ -1,0 +1,32 @@
+// From a model directory to a running engine: inspect, plan, pack, execute, schedule.
+#ifndef MNEME_ENGINE_SERVING_H_
+#define MNEME_ENGINE_SERVING_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "engine/plan_model.h"
+#include "loader/checkpoint/checkpoint.h"
+#include "proto/mneme/v1/plan.pb.h"
+
+namespace mneme {
+
+struct ServingOptions : ModelOptions {
+  ScheduleOptions schedule;
+};
+
+// Everything that serves one model. Owns checkpoint, weights, executor, tokenizer and engine.
+class Serving {
+ public:
+  static absl::StatusOr<std::unique_ptr<Serving>> Create(const ServingOptions& options);
+  virtual ~Serving() = default;
+
+  virtual Engine& engine() = 0;
+  virtual const loader::Checkpoint& checkpoint() const = 0;
+  virtual const v1::Plan& plan() const = 0;
+};
+
+}  // namespace mneme
+
+#endif  // MNEME_ENGINE_SERVING_H_

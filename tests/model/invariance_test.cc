@@ -1,0 +1,175 @@
+// Batch invariance of the whole model: bit for bit the same logits alone, in a batch, in chunks of
+// any size, on other KV blocks and block sizes, and after recomputation. And: what runs is the
+// plan.
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/model/golden_case.h"
+#include "tests/model/rank_runner.h"
+
+namespace mneme::testing {
+namespace {
+
+using Logits = std::vector<std::vector<float>>;
+
+std::unique_ptr<RankRunner> Runner(const std::string& name, bool bf16, int32_t block_tokens = 16) {
+  ModelOptions options;
+  options.model_directory = "tests/golden/" + name;
+  options.round_to_bf16 = bf16;
+  options.kv_block_tokens = block_tokens;
+  auto runner = RankRunner::Create(options);
+  EXPECT_TRUE(runner.ok()) << runner.status();
+  return runner.ok() ? *std::move(runner) : nullptr;
+}
+
+std::vector<int32_t> Prompt(int seed, int length) {
+  std::mt19937 random(seed);
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < length; ++i) tokens.push_back(static_cast<int32_t>(random() % 200));
+  return tokens;
+}
+
+std::vector<int32_t> Slice(const std::vector<int32_t>& tokens, size_t first, size_t count) {
+  return {tokens.begin() + first, tokens.begin() + first + count};
+}
+
+class InvarianceTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(InvarianceTest, ChunksNeighboursAndBlocksChangeNoBit) {
+  for (bool bf16 : {false, true}) {
+    auto runner = Runner(GetParam(), bf16);
+    ASSERT_NE(runner, nullptr);
+    const std::vector<int32_t> tokens = Prompt(1, 60);
+    const Logits whole = runner->Run({{0, tokens}});
+
+    // One token after the other, on blocks in reverse order.
+    runner->Reset(0, /*reversed=*/true);
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      EXPECT_EQ(runner->Run({{0, {tokens[i]}}})[0], whole[i]) << "token " << i;
+    }
+
+    // Random chunks beside three other sequences, before and behind.
+    std::mt19937 random(3);
+    runner->Reset(0);
+    std::vector<int32_t> other_length(4, 0);
+    for (size_t done = 0; done < tokens.size();) {
+      const size_t count = std::min<size_t>(1 + random() % 17, tokens.size() - done);
+      std::vector<Chunk> chunks;
+      size_t first_row = 0;
+      for (int32_t other = 1; other < 4; ++other) {
+        const int length = 1 + static_cast<int>(random() % 12);
+        if (random() % 2 == 0) runner->Reset(other);
+        chunks.push_back({other, Prompt(static_cast<int>(random()), length)});
+        if (other == 2) chunks.push_back({0, Slice(tokens, done, count)});
+        if (other <= 2) first_row += length;
+        other_length[other] += length;
+        if (other_length[other] > 100) {
+          runner->Reset(other);
+          other_length[other] = length;
+        }
+      }
+      const Logits got = runner->Run(chunks);
+      for (size_t i = 0; i < count; ++i) {
+        ASSERT_EQ(got[first_row + i], whole[done + i]) << "token " << done + i;
+      }
+      done += count;
+    }
+  }
+}
+
+TEST_P(InvarianceTest, TheBlockSizeChangesNoBit) {
+  auto runner = Runner(GetParam(), /*bf16=*/true);
+  auto large = Runner(GetParam(), /*bf16=*/true, /*block_tokens=*/48);
+  ASSERT_NE(runner, nullptr);
+  ASSERT_NE(large, nullptr);
+  const std::vector<int32_t> tokens = Prompt(5, 60);
+  EXPECT_EQ(runner->Run({{0, tokens}}), large->Run({{0, tokens}}));
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, InvarianceTest, ::testing::ValuesIn(GoldenCases()),
+                         [](const auto& info) { return info.param; });
+
+TEST(PlanIsWhatRunsTest, AnActorTakenOutOfThePlanDoesNotRun) {
+  ModelOptions options;
+  options.model_directory = "tests/golden/ultramem_v2";
+  options.trace = true;
+  auto whole = RankRunner::Create(options);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  std::string removed;
+  auto edited = RankRunner::Create(options, [&](v1::Plan* plan) {
+    for (int i = 0; i < plan->actors_size(); ++i) {
+      if (plan->actors(i).name() != "memory.1.gather") continue;
+      removed = plan->actors(i).name();
+      plan->mutable_actors()->DeleteSubrange(i, 1);
+      break;
+    }
+  });
+  ASSERT_TRUE(edited.ok()) << edited.status();
+  ASSERT_EQ(removed, "memory.1.gather");
+
+  const std::vector<int32_t> tokens = Prompt(2, 20);
+  const Logits with = (*whole)->Run({{0, tokens}});
+  const Logits without = (*edited)->Run({{0, tokens}});
+  EXPECT_NE(with, without);
+  for (const auto& [runner, fired] : {std::pair(&*whole, true), std::pair(&*edited, false)}) {
+    bool seen = false;
+    for (const runtime::ActorProfile& actor : (*runner)->rank().Profile()) {
+      seen = seen || (actor.name == removed && actor.fired == 1);
+    }
+    EXPECT_EQ(seen, fired);
+  }
+  // Every other actor of the plan ran exactly once, in both.
+  for (const runtime::ActorProfile& actor : (*edited)->rank().Profile()) {
+    EXPECT_EQ(actor.fired, 1u) << actor.name;
+  }
+}
+
+TEST(PlanIsWhatRunsTest, APlanForOtherWeightsIsRefusedByName) {
+  ModelOptions options;
+  options.model_directory = "tests/golden/dense";
+  const absl::Status status = RankRunner::Create(options, [](v1::Plan* plan) {
+                                for (v1::Weight& w : *plan->mutable_weights()) {
+                                  if (w.name() == "block.1.query") w.set_type(v1::BF16);
+                                }
+                              }).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("weight block.1.query"), std::string::npos) << status;
+}
+
+TEST(PlanIsWhatRunsTest, AnUnknownOperatorIsRefusedByName) {
+  ModelOptions options;
+  options.model_directory = "tests/golden/dense";
+  const absl::Status status = RankRunner::Create(options, [](v1::Plan* plan) {
+                                plan->mutable_actors(3)->set_kind(v1::OPERATOR_KIND_UNSPECIFIED);
+                              }).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("has no operator OPERATOR_KIND_UNSPECIFIED"), std::string::npos)
+      << status;
+}
+
+TEST(TrafficTest, ADecodeStepReadsWhatThePlanPredicts) {
+  auto runner = Runner("ultramem_v2", /*bf16=*/true);
+  ASSERT_NE(runner, nullptr);
+  runner->Run({{0, Prompt(1, 1)}});
+  const kernels::Traffic& traffic = runner->result().traffic;
+  const auto read = [&](kernels::TrafficClass c) {
+    return traffic.read_bytes[static_cast<int>(c)];
+  };
+  // 3 memory layers, 8 selections, rows of (16 + 32) bf16; two selections may name one row.
+  EXPECT_LE(read(kernels::TrafficClass::kValueRows), 3u * 8 * 48 * 2);
+  EXPECT_GE(read(kernels::TrafficClass::kValueRows), 3u * 4 * 48 * 2);
+  double shares = 0;
+  for (double bytes : runner->result().token_value_row_bytes) shares += bytes;
+  EXPECT_DOUBLE_EQ(shares, static_cast<double>(read(kernels::TrafficClass::kValueRows)));
+  // Every linear weight once: the attention (4 * 64 * 64), the FFN (3 * 64 * 64), query, pre-query
+  // and output of the memory; and the tied head.
+  const uint64_t linear = 2 * (3 * (7 * 64 * 64 + 128 * 64 + 16 * 64 + 64 * 32) + 256 * 64);
+  EXPECT_GE(read(kernels::TrafficClass::kDenseWeights), linear);
+  EXPECT_LE(read(kernels::TrafficClass::kDenseWeights), linear + 16384);
+}
+
+}  // namespace
+}  // namespace mneme::testing

@@ -1,0 +1,123 @@
+// The executor's two sides: pipelined steps give the same bits as steps run one by one, nothing is
+// allocated while steps run, and an executor with steps under way ends cleanly.
+
+#include "engine/runtime/local_executor.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include "engine/plan_model.h"
+#include "gtest/gtest.h"
+#include "tests/model/rank_runner.h"
+
+namespace {
+
+std::atomic<int64_t> allocations{0};
+
+}  // namespace
+
+// Counts every allocation of the process; the test compares counts around steps.
+void* operator new(std::size_t size) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace mneme::testing {
+namespace {
+
+struct Served {
+  PlannedModel planned;
+  loader::PackedWeights weights;
+  std::unique_ptr<runtime::LocalExecutor> executor;
+};
+
+std::unique_ptr<Served> Serve(const std::string& name) {
+  ModelOptions options;
+  options.model_directory = "tests/golden/" + name;
+  options.max_step_tokens = 64;
+  options.max_sequences = 4;
+  auto served = std::make_unique<Served>();
+  served->planned = PlanModel(options).value();
+  served->weights = PackModel(served->planned, options).value();
+  served->executor = std::make_unique<runtime::LocalExecutor>(
+      runtime::Rank::Create(served->planned.plan, served->weights, false).value());
+  return served;
+}
+
+void Fill(runtime::Step* step, int32_t position, std::vector<int32_t> tokens) {
+  if (position == 0) {
+    for (int32_t b = 0; b < 8; ++b) step->AddBlockChange(0, b, b);
+  }
+  step->AddSpan(0, position, tokens);
+  step->AddLogitRow(static_cast<int32_t>(tokens.size()) - 1);
+}
+
+TEST(LocalExecutorTest, TwoStepsUnderWayGiveTheSameBitsAsOneByOne) {
+  ModelOptions options;
+  options.model_directory = "tests/golden/ultramem_v2";
+  auto runner = RankRunner::Create(options).value();
+  auto served = Serve("ultramem_v2");
+  runtime::Executor& executor = *served->executor;
+  std::vector<std::vector<float>> expected;
+  for (int32_t i = 0; i < 40; ++i) {
+    expected.push_back(runner->Run({{0, {i, i + 1}}}).back());
+  }
+  Fill(executor.NextStep(), 0, {0, 1});
+  executor.Submit();
+  for (int32_t i = 0; i < 40; ++i) {
+    if (i + 1 < 40) {
+      Fill(executor.NextStep(), 2 * (i + 1), {i + 1, i + 2});
+      executor.Submit();
+    }
+    const runtime::StepResult& result = executor.Wait();
+    ASSERT_TRUE(result.status.ok());
+    ASSERT_EQ(executor.finished_step().number, static_cast<uint64_t>(i + 1));
+    const float* row = result.logits.row(0);
+    EXPECT_EQ(std::vector<float>(row, row + result.logits.cols), expected[i]) << i;
+    EXPECT_GT(result.step_seconds, 0);
+    EXPECT_GE(result.runtime_seconds, 0);
+    EXPECT_LT(result.runtime_seconds, result.step_seconds);
+    executor.Release();
+  }
+}
+
+TEST(LocalExecutorTest, NothingIsAllocatedWhileStepsRun) {
+  for (const char* name : {"ultramem_v2_expand", "memory_plus", "ultramem_v2_options"}) {
+    auto served = Serve(name);
+    runtime::Executor& executor = *served->executor;
+    const std::vector<int32_t> prompt = {1, 2, 3, 4, 5, 6, 7};
+    const std::vector<int32_t> token = {8};
+    int64_t before = 0;
+    for (int32_t i = 0; i < 30; ++i) {
+      if (i == 2) before = allocations.load();
+      runtime::Step* step = executor.NextStep();
+      if (i == 0) {
+        for (int32_t b = 0; b < 8; ++b) step->AddBlockChange(0, b, b);
+      }
+      step->AddSpan(0, i == 0 ? 0 : 6 + i, i == 0 ? prompt : token);
+      step->AddLogitRow(step->tokens() - 1);
+      executor.Submit();
+      executor.Wait();
+      executor.Release();
+    }
+    EXPECT_EQ(allocations.load(), before) << name;
+  }
+}
+
+TEST(LocalExecutorTest, EndsWithStepsUnderWay) {
+  for (int round = 0; round < 20; ++round) {
+    auto served = Serve("dense");
+    for (int32_t i = 0; i < round % 3; ++i) {
+      Fill(served->executor->NextStep(), i, {i});
+      served->executor->Submit();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mneme::testing

@@ -1,0 +1,67 @@
+#include "tests/model/rank_runner.h"
+
+#include <utility>
+
+namespace mneme::testing {
+namespace {
+
+constexpr int32_t kSequences = 4;
+constexpr int32_t kTokens = 64;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RankRunner>> RankRunner::Create(
+    ModelOptions options, const std::function<void(v1::Plan*)>& edit) {
+  options.max_step_tokens = kTokens;
+  options.max_sequences = kSequences;
+  std::unique_ptr<RankRunner> runner(new RankRunner());
+  absl::StatusOr<PlannedModel> planned = PlanModel(options);
+  if (!planned.ok()) return planned.status();
+  runner->planned_ = std::move(*planned);
+  if (edit) edit(&runner->planned_.plan);
+  absl::StatusOr<loader::PackedWeights> weights = PackModel(runner->planned_, options);
+  if (!weights.ok()) return weights.status();
+  runner->weights_ = std::move(*weights);
+  absl::StatusOr<std::unique_ptr<runtime::Rank>> rank =
+      runtime::Rank::Create(runner->planned_.plan, runner->weights_, options.reference_kernels);
+  if (!rank.ok()) return rank.status();
+  runner->rank_ = std::move(*rank);
+  runner->step_ = std::make_unique<runtime::Step>(runner->rank_->limits());
+  runner->lengths_.assign(kSequences, 0);
+  runner->fresh_.assign(kSequences, true);
+  runner->reversed_.assign(kSequences, false);
+  return runner;
+}
+
+void RankRunner::Reset(int32_t sequence, bool reversed) {
+  lengths_[sequence] = 0;
+  fresh_[sequence] = true;
+  reversed_[sequence] = reversed;
+}
+
+std::vector<std::vector<float>> RankRunner::Run(const std::vector<Chunk>& chunks) {
+  step_->Clear();
+  const int32_t blocks = rank_->limits().max_blocks_per_sequence();
+  for (const Chunk& chunk : chunks) {
+    const int32_t s = chunk.sequence;
+    if (fresh_[s]) {
+      for (int32_t b = 0; b < blocks; ++b) {
+        step_->AddBlockChange(s, b, s * blocks + (reversed_[s] ? blocks - 1 - b : b));
+      }
+      fresh_[s] = false;
+    }
+    step_->AddSpan(s, lengths_[s], chunk.tokens);
+    lengths_[s] += static_cast<int32_t>(chunk.tokens.size());
+  }
+  for (int32_t row = 0; row < step_->tokens(); ++row) step_->AddLogitRow(row);
+  ++step_->number;
+  rank_->Run(*step_, 0, &result_);
+  std::vector<std::vector<float>> logits;
+  for (int64_t row = 0; row < result_.logits.rows; ++row) {
+    const float* values = result_.logits.row(row);
+    logits.emplace_back(values, values + result_.logits.cols);
+  }
+  return logits;
+}
+
+}  // namespace mneme::testing

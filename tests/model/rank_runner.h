@@ -1,0 +1,55 @@
+// Runs a model directory on one rank, step by step, without a schedule: for tests of the runtime.
+#ifndef MNEME_TESTS_MODEL_RANK_RUNNER_H_
+#define MNEME_TESTS_MODEL_RANK_RUNNER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/plan_model.h"
+#include "engine/runtime/rank.h"
+
+namespace mneme::testing {
+
+// Tokens of one sequence that a step computes.
+struct Chunk {
+  int32_t sequence = 0;
+  std::vector<int32_t> tokens;
+};
+
+class RankRunner {
+ public:
+  // Steps of up to 64 tokens of 4 sequences. `edit` may change the plan before it is bound.
+  static absl::StatusOr<std::unique_ptr<RankRunner>> Create(
+      ModelOptions options, const std::function<void(v1::Plan*)>& edit = nullptr);
+
+  // Runs one step of these chunks, each behind what its sequence has. Returns the logits of every
+  // row, [tokens of the chunks, embedding_size].
+  std::vector<std::vector<float>> Run(const std::vector<Chunk>& chunks);
+  // Forgets the sequence; its KV blocks are given to it anew, in another order when `reversed`.
+  void Reset(int32_t sequence, bool reversed = false);
+
+  const runtime::StepResult& result() const { return result_; }
+  const runtime::Rank& rank() const { return *rank_; }
+  const loader::ModelDescription& model() const { return planned_.checkpoint.model; }
+  const v1::Plan& plan() const { return planned_.plan; }
+
+ private:
+  RankRunner() = default;
+
+  PlannedModel planned_;
+  loader::PackedWeights weights_;
+  std::unique_ptr<runtime::Rank> rank_;
+  std::unique_ptr<runtime::Step> step_;
+  runtime::StepResult result_;
+  std::vector<int32_t> lengths_;
+  std::vector<bool> fresh_;
+  std::vector<bool> reversed_;
+};
+
+}  // namespace mneme::testing
+
+#endif  // MNEME_TESTS_MODEL_RANK_RUNNER_H_
