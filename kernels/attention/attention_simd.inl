@@ -1,5 +1,5 @@
 // Body of attention_cpu.cc, once per instruction set. Invariants:
-//  1. One pass serves up to 64 "lines", a line being one (row, query head) of one kv head, ordered
+//  1. One pass serves up to 128 "lines", a line being one (row, query head) of one kv head, ordered
 //     row by row. Everything a line computes depends on that line alone, so how rows are grouped
 //     into passes changes no bits.
 //  2. A line sees positions [first, last]. It processes tiles of 64 positions from a multiple of
@@ -34,113 +34,14 @@ MNEME_SIMD_INLINE const float* GroupRows(const AttentionPass& pass, const float*
          int64_t{position % cache.block_size} * cache.head_dim;
 }
 
-// Invariant 3, few lines: scores[0..16) of one line against the 16 keys at `keys`.
-constexpr int kKeysAtOnce = kSimdRegisters >= 32 ? 16 : 4;
-inline void ScoreByDots(const float* q, const float* keys, int32_t dim, float* scores) {
-  for (int32_t j = 0; j < 16; j += kKeysAtOnce) {
-    F32x16 sum[kKeysAtOnce];
-    for (int n = 0; n < kKeysAtOnce; ++n) sum[n] = Zero();
-    const float* key = keys + int64_t{j} * dim;
-    int32_t d = 0;
-    for (; d + 16 <= dim; d += 16) {
-      const F32x16 x = Load(q + d);
-      for (int n = 0; n < kKeysAtOnce; ++n) {
-        sum[n] = MulAdd(x, Load(key + int64_t{n} * dim + d), sum[n]);
-      }
-    }
-    if (d < dim) {
-      const F32x16 x = Load(q + d);
-      for (int n = 0; n < kKeysAtOnce; ++n) {
-        sum[n] = MulAdd(x, LoadPartial(key + int64_t{n} * dim + d, dim - d), sum[n]);
-      }
-    }
-    ReduceAddEach<kKeysAtOnce>(sum, scores + j);
-  }
-}
+#include "kernels/attention/attention_scores_simd.inl"
+#include "kernels/attention/attention_values_simd.inl"
 
-// transposed[d * 16 + j] = keys[j * dim + d]; rows [dim, padded_dim) are zero.
-inline void TransposeKeys(const float* keys, int32_t dim, int32_t padded_dim, float* transposed) {
-  int32_t d = 0;
-#if MNEME_SIMD_X86
-  for (; d + 4 <= dim; d += 4) {
-    for (int j = 0; j < 16; j += 4) {
-      const float* from = keys + int64_t{j} * dim + d;
-      __m128 a = _mm_loadu_ps(from);
-      __m128 b = _mm_loadu_ps(from + dim);
-      __m128 c = _mm_loadu_ps(from + 2 * dim);
-      __m128 e = _mm_loadu_ps(from + 3 * dim);
-      _MM_TRANSPOSE4_PS(a, b, c, e);
-      float* to = transposed + d * 16 + j;
-      _mm_storeu_ps(to, a);
-      _mm_storeu_ps(to + 16, b);
-      _mm_storeu_ps(to + 32, c);
-      _mm_storeu_ps(to + 48, e);
-    }
-  }
-#endif
-  for (; d < dim; ++d) {
-    for (int j = 0; j < 16; ++j) transposed[d * 16 + j] = keys[int64_t{j} * dim + d];
-  }
-  for (; d < padded_dim; ++d) {
-    for (int j = 0; j < 16; ++j) transposed[d * 16 + j] = 0;
-  }
-}
-
-template <int kLines>
-struct LineSums {
-  F32x16 v[kLines];
-};
-
-// Node of ReduceAdd's tree over lanes lane, lane + step, ...: positions in the lanes.
-template <int kLines, int lane, int step>
-MNEME_SIMD_INLINE LineSums<kLines> LaneTree(const float* q, int32_t padded_dim,
-                                            const float* transposed) {
-  if constexpr (step == 16) {
-    LineSums<kLines> sum;
-    for (int n = 0; n < kLines; ++n) sum.v[n] = Zero();
-    for (int32_t d = lane; d < padded_dim; d += 16) {
-      const F32x16 key = Load(transposed + d * 16);
-      for (int n = 0; n < kLines; ++n) {
-        sum.v[n] = MulAdd(Splat(q[int64_t{n} * padded_dim + d]), key, sum.v[n]);
-      }
-    }
-    return sum;
-  } else {
-    LineSums<kLines> a = LaneTree<kLines, lane, 2 * step>(q, padded_dim, transposed);
-    const LineSums<kLines> b = LaneTree<kLines, lane + step, 2 * step>(q, padded_dim, transposed);
-    for (int n = 0; n < kLines; ++n) a.v[n] = Add(a.v[n], b.v[n]);
-    return a;
-  }
-}
-
-template <int kLines>
-void ScoreTransposed(const float* q, int32_t padded_dim, const float* transposed, float* scores) {
-  const LineSums<kLines> sum = LaneTree<kLines, 0, 1>(q, padded_dim, transposed);
-  for (int n = 0; n < kLines; ++n) Store(sum.v[n], scores + n * kAttentionTile);
-}
-
-// Raw dot products of every line with the positions [position, position + 16).
-inline void ScoreGroup(const AttentionPass& pass, int32_t position, int group) {
-  const float* keys = GroupRows(pass, pass.args->cache.keys, position);
-  float* scores = pass.scratch.scores + group * 16;
-  if (pass.lines < kTransposeLines) {
-    for (int32_t m = 0; m < pass.lines; ++m) {
-      ScoreByDots(pass.scratch.q + int64_t{m} * pass.padded_dim, keys, pass.dim,
-                  scores + m * kAttentionTile);
-    }
-    return;
-  }
-  TransposeKeys(keys, pass.dim, pass.padded_dim, pass.scratch.keys);
-  constexpr int kAtOnce = kSimdRegisters >= 32 ? 4 : 1;
-  int32_t m = 0;
-  for (; m + kAtOnce <= pass.lines; m += kAtOnce) {
-    ScoreTransposed<kAtOnce>(pass.scratch.q + int64_t{m} * pass.padded_dim, pass.padded_dim,
-                             pass.scratch.keys, scores + m * kAttentionTile);
-  }
-  for (; m < pass.lines; ++m) {
-    ScoreTransposed<1>(pass.scratch.q + int64_t{m} * pass.padded_dim, pass.padded_dim,
-                       pass.scratch.keys, scores + m * kAttentionTile);
-  }
+// e^x for x <= 0, 0 below -87: weights smaller than any normal float32 change nothing beside the
+// maximum's 1, and their arithmetic is slow (a masked lane's exp alone took 150 cycles).
+MNEME_SIMD_INLINE F32x16 Weight(F32x16 x) {
+  const F32x16 least = Splat(-87.0f);
+  return Choose(Less(x, least), Zero(), Exp(Max(least, x)));
 }
 
 // Turns a line's scores of one tile into weights exp(score - max), with the line's running maximum,
@@ -151,10 +52,14 @@ inline void SoftmaxTile(const AttentionPass& pass, int32_t tile, int32_t m) {
   float* lane_sums = pass.scratch.sums + m * 16;
   const F32x16 scale = Splat(pass.args->scale);
   const F32x16 masked = Splat(kMinusInfinity);
+  const auto unseen = [&](int g) {
+    return line.last < tile + g * 16 || line.first > tile + g * 16 + 15;
+  };
   F32x16 s[kGroups];
+#pragma GCC unroll 16
   for (int g = 0; g < kGroups; ++g) {
     const int32_t start = tile + g * 16;
-    if (line.last < start || line.first > start + 15) {
+    if (unseen(g)) {
       s[g] = masked;
       continue;
     }
@@ -165,7 +70,7 @@ inline void SoftmaxTile(const AttentionPass& pass, int32_t tile, int32_t m) {
   const float max = ReduceMax(Max(Max(s[0], s[1]), Max(s[2], s[3])));
   if (max > line.max) {
     if (line.max > kMinusInfinity) {
-      const F32x16 shrink = Exp(Splat(line.max - max));
+      const F32x16 shrink = Weight(Splat(line.max - max));
       Store(Mul(Load(lane_sums), shrink), lane_sums);
       float* out = pass.scratch.out + int64_t{m} * pass.padded_dim;
       for (int32_t d = 0; d < pass.padded_dim; d += 16) Store(Mul(Load(out + d), shrink), out + d);
@@ -173,116 +78,31 @@ inline void SoftmaxTile(const AttentionPass& pass, int32_t tile, int32_t m) {
     line.max = max;
   }
   const F32x16 top = Splat(line.max);
+#pragma GCC unroll 16
   for (int g = 0; g < kGroups; ++g) {
-    s[g] = Exp(Sub(s[g], top));
+    s[g] = unseen(g) ? Zero() : Weight(Sub(s[g], top));
     Store(s[g], scores + g * 16);
   }
   Store(Add(Load(lane_sums), Add(Add(s[0], s[1]), Add(s[2], s[3]))), lane_sums);
 }
 
-// out[line][0, 16 * kVectors) += sum_j weights[line][j] * values[j], j in [begin, end) ascending.
-// tail: lanes of the last vector that exist.
-template <int kLines, int kVectors, bool kPartial>
-MNEME_SIMD_INLINE void AddValues(const float* weights, const float* values, int32_t dim,
-                                 int32_t begin, int32_t end, int32_t tail, float* out,
-                                 int32_t padded_dim) {
-  F32x16 sum[kLines][kVectors];
-  for (int n = 0; n < kLines; ++n) {
-    for (int i = 0; i < kVectors; ++i) sum[n][i] = Load(out + int64_t{n} * padded_dim + 16 * i);
-  }
-  for (int32_t j = begin; j < end; ++j) {
-    const float* value = values + int64_t{j} * dim;
-    F32x16 weight[kLines];
-    for (int n = 0; n < kLines; ++n) weight[n] = Splat(weights[n * kAttentionTile + j]);
-    for (int i = 0; i < kVectors; ++i) {
-      const F32x16 v =
-          kPartial && i == kVectors - 1 ? LoadPartial(value + 16 * i, tail) : Load(value + 16 * i);
-      for (int n = 0; n < kLines; ++n) sum[n][i] = MulAdd(weight[n], v, sum[n][i]);
-    }
-  }
-  for (int n = 0; n < kLines; ++n) {
-    for (int i = 0; i < kVectors; ++i) Store(sum[n][i], out + int64_t{n} * padded_dim + 16 * i);
-  }
-}
-
-// The same over all dimensions, in slices of as many vectors as the registers hold.
-template <int kLines>
-void AddValuesOfLines(const float* weights, const float* values, int32_t dim, int32_t begin,
-                      int32_t end, float* out, int32_t padded_dim) {
-  constexpr int kSlice = kSimdRegisters >= 32 ? (kLines == 4 ? 4 : 8) : 4 / kLines;
-  if (begin >= end) return;
-  int32_t d = 0;
-  for (; d + 16 * kSlice <= dim; d += 16 * kSlice) {
-    AddValues<kLines, kSlice, false>(weights, values + d, dim, begin, end, 16, out + d, padded_dim);
-  }
-  if constexpr (kSlice > 4) {
-    for (; d + 64 <= dim; d += 64) {
-      AddValues<kLines, 4, false>(weights, values + d, dim, begin, end, 16, out + d, padded_dim);
-    }
-  }
-  for (; d + 16 <= dim; d += 16) {
-    AddValues<kLines, 1, false>(weights, values + d, dim, begin, end, 16, out + d, padded_dim);
-  }
-  if (d < dim) {
-    AddValues<kLines, 1, true>(weights, values + d, dim, begin, end, dim - d, out + d, padded_dim);
-  }
-}
-
-// Lines [m, m + kLines) against the group of 16 positions at `start`: first the positions before
-// all lines see, line by line, then those that all see, then the rest (invariant 4).
-template <int kLines>
-void AddGroup(const AttentionPass& pass, int32_t start, int32_t tile, int32_t m) {
-  const float* values = GroupRows(pass, pass.args->cache.values, start);
-  const int32_t pad = pass.padded_dim;
-  const float* weights = pass.scratch.scores + m * kAttentionTile + (start - tile);
-  float* out = pass.scratch.out + int64_t{m} * pad;
-  int32_t first[kLines];
-  int32_t end[kLines];
-  int32_t all_first = 0;
-  int32_t all_end = 16;
-  for (int n = 0; n < kLines; ++n) {
-    const AttentionLine& line = pass.scratch.lines[m + n];
-    first[n] = line.first > start ? line.first - start : 0;
-    end[n] = line.last < start + 15 ? line.last - start + 1 : 16;
-    if (first[n] > all_first) all_first = first[n];
-    if (end[n] < all_end) all_end = end[n];
-  }
-  if (all_first >= all_end) {
-    for (int n = 0; n < kLines; ++n) {
-      AddValuesOfLines<1>(weights + n * kAttentionTile, values, pass.dim, first[n], end[n],
-                          out + int64_t{n} * pad, pad);
-    }
-    return;
-  }
-  for (int n = 0; n < kLines; ++n) {
-    AddValuesOfLines<1>(weights + n * kAttentionTile, values, pass.dim, first[n], all_first,
-                        out + int64_t{n} * pad, pad);
-  }
-  AddValuesOfLines<kLines>(weights, values, pass.dim, all_first, all_end, out, pad);
-  for (int n = 0; n < kLines; ++n) {
-    AddValuesOfLines<1>(weights + n * kAttentionTile, values, pass.dim, all_end, end[n],
-                        out + int64_t{n} * pad, pad);
-  }
-}
-
 inline void AttendTile(const AttentionPass& pass, int32_t tile) {
+  const float* values[kGroups] = {};
   for (int g = 0; g < kGroups; ++g) {
     const int32_t start = tile + g * 16;
-    if (start <= pass.last && start + 15 >= pass.first) ScoreGroup(pass, start, g);
+    if (start > pass.last || start + 15 < pass.first) continue;
+    values[g] = GroupRows(pass, pass.args->cache.values, start);
+    ScoreGroup(pass, start, g);
   }
   for (int32_t m = 0; m < pass.lines; ++m) {
     const AttentionLine& line = pass.scratch.lines[m];
     if (line.last < tile || line.first >= tile + kAttentionTile) continue;
     SoftmaxTile(pass, tile, m);
   }
-  for (int g = 0; g < kGroups; ++g) {
-    const int32_t start = tile + g * 16;
-    if (start > pass.last || start + 15 < pass.first) continue;
-    int32_t m = 0;
-    for (; m + 4 <= pass.lines; m += 4) AddGroup<4>(pass, start, tile, m);
-    for (; m + 2 <= pass.lines; m += 2) AddGroup<2>(pass, start, tile, m);
-    for (; m < pass.lines; ++m) AddGroup<1>(pass, start, tile, m);
-  }
+  int32_t m = 0;
+  for (; m + 4 <= pass.lines; m += 4) AddTile<4>(pass, values, tile, m);
+  for (; m + 2 <= pass.lines; m += 2) AddTile<2>(pass, values, tile, m);
+  for (; m < pass.lines; ++m) AddTile<1>(pass, values, tile, m);
 }
 
 // Rows [row, row + rows) of the span, all query heads of one kv head.

@@ -12,10 +12,12 @@ MNEME_SIMD_INLINE float PreScore(const T* pre, const float* query, int32_t width
   F32x16 sum[4] = {Zero(), Zero(), Zero(), Zero()};
   int32_t i = 0;
   for (; i + 64 <= width; i += 64) {
+#pragma GCC unroll 16
     for (int n = 0; n < 4; ++n) {
       sum[n] = MulAdd(Load(pre + i + 16 * n), Load(query + i + 16 * n), sum[n]);
     }
   }
+#pragma GCC unroll 16
   for (int n = 0; n < 4 && i < width; ++n, i += 16) {
     const int32_t lanes = width - i < 16 ? width - i : 16;
     sum[n] = MulAdd(LoadPartial(pre + i, lanes), LoadPartial(query + i, lanes), sum[n]);
@@ -29,6 +31,7 @@ MNEME_SIMD_INLINE void AddScaled(float weight, const T* value, int32_t count, fl
   const F32x16 w = Splat(weight);
   int32_t d = 0;
   for (; d + 64 <= count; d += 64) {
+#pragma GCC unroll 16
     for (int n = 0; n < 64; n += 16) {
       Store(MulAdd(w, Load(value + d + n), Load(y + d + n)), y + d + n);
     }
