@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -68,6 +69,20 @@ v1::Layout LayoutOf(Sbp sbp) {
       break;
   }
   return layout;
+}
+
+// The signature without its entries for optional operands that are absent.
+Signature Present(const Operator& op, const Signature& signature) {
+  Signature present;
+  for (const auto& [operands, from, to] :
+       {std::tuple(&op.inputs, &signature.inputs, &present.inputs),
+        std::tuple(&op.weights, &signature.weights, &present.weights),
+        std::tuple(&op.outputs, &signature.outputs, &present.outputs)}) {
+    for (size_t i = 0; i < operands->size(); ++i) {
+      if ((*operands)[i] >= 0) to->push_back((*from)[i]);
+    }
+  }
+  return present;
 }
 
 // Turns the graph's pieces into the plan's, one after the other.
@@ -186,7 +201,8 @@ class Compiler {
       for (int32_t weight : op.weights) actor->add_weights(weight);
       actor->set_lane(op.lane);
       // On one rank every layout is the whole tensor: the all-broadcast signature, declared first.
-      actor->set_signature(graph::SignatureName(graph::Signatures(graph_, op).front()));
+      actor->set_signature(
+          graph::SignatureName(Present(op, graph::Signatures(graph_, op).front())));
     }
   }
 
