@@ -7,9 +7,10 @@ more, is a finding itself.
 
 import ast
 import fnmatch
+import functools
 import posixpath
 import re
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from tests.tidy import cpp_text
 
@@ -134,12 +135,32 @@ def _stems(stem: str) -> List[str]:
     return ["_".join(words[:n]) for n in range(len(words), 0, -1)]
 
 
+@functools.lru_cache(maxsize=None)
+def _linked_by_tests(build: str) -> Set[str]:
+    """The sources of those libraries that a test of the same BUILD file names as a dependency."""
+    sources: Dict[str, List[str]] = {}
+    tested: Set[str] = set()
+    for call in (node for node in ast.walk(ast.parse(build)) if isinstance(node, ast.Call)):
+        lists = {
+            k.arg: [e.value for e in ast.walk(k.value) if isinstance(e, ast.Constant)]
+            for k in call.keywords
+        }
+        rule = call.func.id if isinstance(call.func, ast.Name) else ""
+        if rule.endswith("_library"):
+            sources[lists.get("name", [""])[0]] = lists.get("srcs", [])
+        elif rule.endswith("_test"):
+            tested.update(d[1:] for d in lists.get("deps", []) if str(d).startswith(":"))
+    return {src for name in tested for src in sources.get(name, [])}
+
+
 def _is_tested(tree: Tree, folder: str, stem: str) -> bool:
-    """By a test of its name or its leading words', or by one beside it that includes its header."""
+    """By a test of its name or its leading words', by one beside it that includes its header, or by
+    one that links its library."""
     if any(posixpath.join(folder, s + "_test.cc") in tree.files for s in _stems(stem)):
         return True
     include = '#include "%s"' % posixpath.join(folder, stem + ".h")
-    return any(
+    build = tree.files.get(posixpath.join(folder, "BUILD.bazel"), "")
+    return stem + ".cc" in _linked_by_tests(build) or any(
         posixpath.dirname(path) == folder and path.endswith("_test.cc") and include in text
         for path, text in tree.files.items()
     )

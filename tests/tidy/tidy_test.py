@@ -24,7 +24,7 @@ def library(files: Dict[str, str]) -> Dict[str, str]:
             tree.setdefault(path[:-3] + "_test.cc", "")
     for folder in {os.path.dirname(path) for path in tree}:
         names = [os.path.basename(p) for p in tree if os.path.dirname(p) == folder]
-        tree[folder + "/BUILD.bazel"] = "".join('"%s",\n' % name for name in names)
+        tree[folder + "/BUILD.bazel"] = "[%s]\n" % "".join('"%s",\n' % name for name in names)
     return tree
 
 
@@ -70,6 +70,15 @@ class RulesTest(unittest.TestCase):
         del tree["a/b_test.cc"]
         self.assertEqual(found(tree), [])
         tree["a/c_test.cc"] = '#include "a/d.h"\n'
+        self.assertEqual(found(tree), ["test_beside a/b.cc:1"])
+
+    def test_a_test_beside_it_may_cover_a_file_by_linking_its_library(self):
+        tree = library({"a/b.cc": "", "a/c_test.cc": ""})
+        del tree["a/b_test.cc"]
+        rules_of = 'cc_library(name = "b", srcs = ["b.cc"])\ncc_test(name = "c_test", %s)\n"c_test.cc"\n'
+        tree["a/BUILD.bazel"] = rules_of % 'deps = [":b"]'
+        self.assertEqual(found(tree), [])
+        tree["a/BUILD.bazel"] = rules_of % 'deps = ["//x:b"]'
         self.assertEqual(found(tree), ["test_beside a/b.cc:1"])
 
     def test_environment(self):
