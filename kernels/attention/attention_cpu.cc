@@ -16,7 +16,7 @@ constexpr int32_t kAttentionTile = 64;
 constexpr int32_t kLinesPerPass = 128;
 
 // From so many lines on, transposing 16 keys costs less than a horizontal sum per line and key.
-constexpr int32_t kTransposeLines = 12;
+constexpr int32_t kTransposeLines = 8;
 
 constexpr int32_t PaddedDim(int32_t head_dim) { return (head_dim + 15) / 16 * 16; }
 
