@@ -81,31 +81,28 @@ void AppendSorted(const icu::FilteredNormalizer2& nfd, std::string_view run, std
   for (const auto& [combining_class, mark] : marks) AppendUtf8(mark, out);
 }
 
-// `text` with its long runs of marks in canonical order.
-std::string WithLongRunsSorted(const icu::FilteredNormalizer2& nfd, std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  size_t run = 0, run_length = 0, at = 0;
-  const auto end_run = [&] {
-    if (run_length > kLongRun) {
-      AppendSorted(nfd, text.substr(run, at - run), &out);
-    } else {
-      out.append(text.substr(run, at - run));
-    }
-    run_length = 0;
-  };
-  while (at < text.size()) {
-    const Utf8Char c = DecodeUtf8(text.substr(at));
+// Puts the long runs of marks into canonical order.
+void SortLongRuns(const icu::FilteredNormalizer2& nfd, std::string* text) {
+  std::string sorted;
+  size_t copied = 0, run = 0, run_length = 0;
+  const std::string_view all = *text;
+  for (size_t at = 0; at <= all.size();) {
+    const Utf8Char c = at < all.size() ? DecodeUtf8(all.substr(at)) : Utf8Char{0, 1};
     if (IsMark(nfd, c.code_point)) {
       if (run_length++ == 0) run = at;
     } else {
-      if (run_length > 0) end_run();
-      out.append(text.substr(at, c.size));
+      if (run_length > kLongRun) {
+        sorted.append(all.substr(copied, run - copied));
+        AppendSorted(nfd, all.substr(run, at - run), &sorted);
+        copied = at;
+      }
+      run_length = 0;
     }
     at += c.size;
   }
-  if (run_length > 0) end_run();
-  return out;
+  if (copied == 0) return;
+  sorted.append(all.substr(copied));
+  *text = std::move(sorted);
 }
 
 }  // namespace
@@ -114,19 +111,14 @@ absl::Status NormalizeNfc(std::string* text) {
   if (IsAscii(*text)) return absl::OkStatus();
   const Normalizers& normalizers = Normalizers::Get();
   if (!normalizers.status.ok()) return normalizers.status;
+  SortLongRuns(*normalizers.nfd, text);
+  const icu::StringPiece piece(text->data(), static_cast<int32_t>(text->size()));
   UErrorCode error = U_ZERO_ERROR;
-  if (normalizers.nfc->isNormalizedUTF8(
-          icu::StringPiece(text->data(), static_cast<int32_t>(text->size())), error) &&
-      U_SUCCESS(error)) {
-    return absl::OkStatus();
-  }
-  const std::string sorted = WithLongRunsSorted(*normalizers.nfd, *text);
+  if (normalizers.nfc->isNormalizedUTF8(piece, error) && U_SUCCESS(error)) return absl::OkStatus();
   std::string out;
-  icu::StringByteSink<std::string> sink(&out, static_cast<int32_t>(sorted.size()));
+  icu::StringByteSink<std::string> sink(&out, piece.length());
   error = U_ZERO_ERROR;
-  normalizers.nfc->normalizeUTF8(
-      0, icu::StringPiece(sorted.data(), static_cast<int32_t>(sorted.size())), sink, nullptr,
-      error);
+  normalizers.nfc->normalizeUTF8(0, piece, sink, nullptr, error);
   if (U_FAILURE(error)) return absl::InternalError(Message("ICU: ", u_errorName(error)));
   *text = std::move(out);
   return absl::OkStatus();

@@ -1,0 +1,32 @@
+// Parts of a tokenizer.json from a test's string.
+#ifndef MNEME_LOADER_TOKENIZER_JSON_FOR_TEST_H_
+#define MNEME_LOADER_TOKENIZER_JSON_FOR_TEST_H_
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "gtest/gtest.h"
+#include "loader/tokenizer/json_document.h"
+#include "loader/tokenizer/json_field.h"
+
+namespace mneme::loader::tokenizer_internal {
+
+// Owns what a field needs. The JSON must be valid.
+class ParsedJson {
+ public:
+  explicit ParsedJson(std::string_view text) {
+    auto document = JsonDocument::Parse(text, origin_);
+    EXPECT_TRUE(document.ok()) << document.status();
+    if (document.ok()) document_ = *std::move(document);
+  }
+  JsonField field() const { return JsonField(document_.root(), &origin_); }
+
+ private:
+  const std::string origin_ = "t.json";
+  JsonDocument document_;
+};
+
+}  // namespace mneme::loader::tokenizer_internal
+
+#endif  // MNEME_LOADER_TOKENIZER_JSON_FOR_TEST_H_

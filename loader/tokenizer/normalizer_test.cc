@@ -1,0 +1,67 @@
+#include "loader/tokenizer/normalizer.h"
+
+#include "gtest/gtest.h"
+#include "loader/tokenizer/json_for_test.h"
+#include "loader/tokenizer/message.h"
+
+namespace mneme::loader::tokenizer_internal {
+namespace {
+
+std::string Normalized(const std::string& json, std::string text) {
+  const auto normalizer = Normalizer::Build(ParsedJson(json).field());
+  EXPECT_TRUE(normalizer.ok()) << normalizer.status();
+  SearchBudget budget;
+  const absl::Status status = normalizer->Normalize(&budget, &text);
+  EXPECT_TRUE(status.ok()) << status;
+  return text;
+}
+
+std::string ErrorOf(const std::string& json) {
+  const auto normalizer = Normalizer::Build(ParsedJson(json).field());
+  return normalizer.ok() ? "" : std::string(MessageOf(normalizer.status()));
+}
+
+TEST(NormalizerTest, Steps) {
+  EXPECT_EQ(Normalized("null", "a b"), "a b");
+  EXPECT_EQ(Normalized(R"({"type":"NFC"})", "e\xCC\x81"), "\xC3\xA9");
+  EXPECT_EQ(Normalized(R"({"type":"Prepend","prepend":"_"})", " a"), "_ a");
+  EXPECT_EQ(Normalized(R"({"type":"Prepend","prepend":"_"})", ""), "");
+  EXPECT_EQ(Normalized(R"({"type":"Replace","pattern":{"String":"aa"},"content":"b"})", "aaaaa"),
+            "bba");
+  EXPECT_EQ(Normalized(R"({"type":"Replace","pattern":{"Regex":" {2,}"},"content":" "})", "a   b"),
+            "a b");
+  EXPECT_EQ(Normalized(R"({"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"_"},
+                {"type":"Replace","pattern":{"String":" "},"content":"_"}]})",
+                       "a b"),
+            "_a_b");
+  EXPECT_EQ(Normalized(R"({"type":"Sequence","normalizers":[]})", "a"), "a");
+}
+
+TEST(NormalizerTest, RefusesByName) {
+  for (const std::string name : {"NFD", "NFKC", "Lowercase", "Strip", "BertNormalizer", "Nmt",
+                                 "Precompiled", "ByteLevel", "StripAccents", "?"}) {
+    EXPECT_EQ(ErrorOf("{\"type\":\"" + name + "\"}"),
+              "t.json: the normalizer \"" + name +
+                  "\" is not supported; supported: NFC, Prepend, Replace, Sequence");
+  }
+  EXPECT_NE(ErrorOf(R"({"type":"NFC","form":"C"})").find("\"form\""), std::string::npos);
+  EXPECT_NE(ErrorOf(R"({"type":"Prepend"})").find("prepend: expected a string"), std::string::npos);
+  EXPECT_NE(ErrorOf(R"({"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"NFD"}]})")
+                .find("normalizers[1]: the normalizer \"NFD\""),
+            std::string::npos);
+  EXPECT_NE(ErrorOf("[]").find("expected an object"), std::string::npos);
+}
+
+TEST(NormalizerTest, ATextThatGrowsTooLongIsAnError) {
+  const std::string content(1 << 20, 'x');
+  const auto normalizer = Normalizer::Build(
+      ParsedJson(R"({"type":"Replace","pattern":{"String":"a"},"content":")" + content + "\"}")
+          .field());
+  ASSERT_TRUE(normalizer.ok());
+  std::string text(1 << 12, 'a');
+  SearchBudget budget;
+  EXPECT_EQ(normalizer->Normalize(&budget, &text).code(), absl::StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace mneme::loader::tokenizer_internal

@@ -1,0 +1,85 @@
+#include "loader/tokenizer/regex.h"
+
+#include "gtest/gtest.h"
+#include "loader/tokenizer/message.h"
+
+namespace mneme::loader::tokenizer_internal {
+namespace {
+
+std::vector<std::string> Matches(std::string_view pattern, std::string_view text) {
+  const auto regex = Regex::Compile(pattern);
+  EXPECT_TRUE(regex.ok()) << regex.status();
+  std::vector<Span> spans;
+  SearchBudget budget;
+  const absl::Status status = regex->FindAll(text, &budget, &spans);
+  EXPECT_TRUE(status.ok()) << status;
+  std::vector<std::string> matches;
+  for (const Span& span : spans)
+    matches.emplace_back(text.substr(span.begin, span.end - span.begin));
+  return matches;
+}
+
+using Strings = std::vector<std::string>;
+
+TEST(RegexTest, RubySyntax) {
+  EXPECT_EQ(Matches("^a|b$", "ab\nab"), (Strings{"a", "b", "a", "b"}));
+  EXPECT_EQ(Matches("[a-z&&[^b]]+", "abc"), (Strings{"a", "c"}));
+  EXPECT_EQ(Matches("(?i:'s)", "'S'\xC5\xBF"), (Strings{"'S", "'\xC5\xBF"}));
+  EXPECT_EQ(Matches("\\s", "\xE1\xA0\x8E\xE2\x80\x8B\xC2\x85"), (Strings{"\xC2\x85"}));
+}
+
+TEST(RegexTest, EmptyMatchesDoNotRepeatTheEndOfTheOneBefore) {
+  EXPECT_EQ(Matches("a*", "baac"), (Strings{"", "aa", ""}));
+  EXPECT_EQ(Matches("", "é"), (Strings{"", ""}));
+  EXPECT_EQ(Matches("a*", ""), (Strings{""}));
+}
+
+TEST(RegexTest, LookBehindSeesTheTextBefore) {
+  EXPECT_EQ(Matches("(?<=a)b", "abb"), (Strings{"b"}));
+}
+
+TEST(RegexTest, CategoriesAreThoseOfUnicode16) {
+  // U+1C89 (Lu), U+10D40 (Nd), U+897 (Mn), U+1FAE9 (So), U+2EBF0 (Han): all since Unicode 15.1.
+  EXPECT_EQ(Matches("\\p{L}", "\xE1\xB2\x89").size(), 1u);
+  EXPECT_EQ(Matches("\\p{Lu}", "\xE1\xB2\x89").size(), 1u);
+  EXPECT_EQ(Matches("\\p{N}", "\xF0\x90\xB5\x80").size(), 1u);
+  EXPECT_EQ(Matches("[\\p{M}]", "\xE0\xA2\x97").size(), 1u);
+  EXPECT_EQ(Matches("\\p{S}", "\xF0\x9F\xAB\xA9").size(), 1u);
+  EXPECT_EQ(Matches("\\p{Han}", "\xF0\xAE\xAF\xB0").size(), 1u);
+  EXPECT_EQ(Matches("[^\\s\\p{L}\\p{N}]", "\xE1\xB2\x89\xF0\x90\xB5\x80").size(), 0u);
+}
+
+TEST(RegexTest, RefusesPatternsTheEngineRefuses) {
+  for (const std::string pattern : {"(", "[a", "a{2,1", "\\p{Nonsense}", "(?<n", "*"}) {
+    const auto regex = Regex::Compile(pattern);
+    if (regex.ok()) continue;
+    EXPECT_EQ(regex.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(MessageOf(regex.status()).find("Oniguruma"), std::string::npos);
+  }
+  EXPECT_FALSE(Regex::Compile("(").ok());
+  EXPECT_FALSE(Regex::Compile("\\p{Nonsense}").ok());
+  EXPECT_FALSE(Regex::Compile(std::string(1 << 20, 'a')).ok());
+  EXPECT_FALSE(Regex::Compile(std::string(10'000, '(') + std::string(10'000, ')')).ok());
+}
+
+TEST(RegexTest, AnEngineLimitIsAnError) {
+  const auto regex = Regex::Compile("(a|a)*b|(?:a+)+c");
+  ASSERT_TRUE(regex.ok());
+  std::vector<Span> spans;
+  SearchBudget budget;
+  const absl::Status status = regex->FindAll(std::string(40, 'a'), &budget, &spans);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_NE(MessageOf(status).find("takes too long on this text"), std::string::npos);
+}
+
+TEST(RegexTest, ASpentBudgetIsAnError) {
+  const auto regex = Regex::Compile("a");
+  ASSERT_TRUE(regex.ok());
+  std::vector<Span> spans;
+  SearchBudget budget(SearchBudget::Clock::now() - std::chrono::seconds(1));
+  const absl::Status status = regex->FindAll(std::string(1000, 'a'), &budget, &spans);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace mneme::loader::tokenizer_internal
