@@ -31,7 +31,7 @@ namespace mneme::client {
 struct ClientOptions {
   std::string address = "127.0.0.1:50051";
   // How long Connect waits for the server to answer.
-  absl::Duration connect_timeout = absl::Seconds(10);
+  absl::Duration connect_timeout = absl::Seconds(5);
   // The largest reply that is accepted.
   int32_t max_message_bytes = 64 << 20;
 };

@@ -1,0 +1,33 @@
+#include "clients/cli/checkpoint_report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace mneme::cli {
+namespace {
+
+TEST(CheckpointReportTest, CountsTheDemoModelAsItsReadmeDoes) {
+  const absl::StatusOr<loader::Checkpoint> checkpoint =
+      loader::InspectCheckpoint("models/demo/ultramem");
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const CheckpointReport report = ReportOn(*checkpoint);
+  EXPECT_EQ(report.parameters, 10'730'288);
+  EXPECT_EQ(report.classes.at("embedding").elements, 4096 * 256);
+  EXPECT_EQ(report.classes.at("value_rows").elements, 24576 * (128 + 64));
+  EXPECT_EQ(report.classes.count("unused"), 0u);
+  EXPECT_EQ(report.dtypes.at("I64").elements, 290'400);
+  EXPECT_EQ(report.dtypes.at("BF16").bytes, 2 * 10'730'312);
+  int64_t tensors = 0;
+  for (const auto& [name, count] : report.classes) tensors += count.tensors;
+  EXPECT_EQ(tensors, report.total.tensors);
+}
+
+TEST(NameOfTest, IsTheLastPart) {
+  EXPECT_EQ(NameOf("a/b"), "b");
+  EXPECT_EQ(NameOf("a/b/"), "b");
+  EXPECT_EQ(NameOf("/a/b/."), "b");
+  EXPECT_EQ(NameOf("b"), "b");
+}
+
+}  // namespace
+}  // namespace mneme::cli

@@ -1,0 +1,28 @@
+// The table at the end of `mneme demo`.
+#ifndef MNEME_CLIENTS_CLI_DEMO_TABLE_H_
+#define MNEME_CLIENTS_CLI_DEMO_TABLE_H_
+
+#include <string>
+#include <vector>
+
+#include "clients/cli/generate_report.h"
+#include "clients/cpp/client.h"
+
+namespace mneme::cli {
+
+// One stream as its reader saw it.
+struct StreamRun {
+  absl::Status status;
+  client::GenerateResult result;
+  StreamClock clock;
+};
+
+// Times, rates and bytes per output token of streams that ran side by side for `seconds`.
+std::string DemoTable(const std::vector<StreamRun>& runs, double seconds);
+
+// "1.23 MB": three significant digits.
+std::string HumanBytes(double bytes);
+
+}  // namespace mneme::cli
+
+#endif  // MNEME_CLIENTS_CLI_DEMO_TABLE_H_

@@ -1,0 +1,236 @@
+#include "clients/cli/evaluation.h"
+
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "clients/cli/engine_run.h"
+#include "engine/serving.h"
+#include "loader/safetensors/safetensors.h"
+
+namespace mneme::cli {
+namespace {
+
+using loader::SafetensorsFile;
+using loader::StoredDType;
+using loader::StoredTensor;
+
+absl::StatusOr<IdMatrix> ReadIds(const SafetensorsFile& file, const std::string& path,
+                                 const std::string& name) {
+  const auto found = file.tensors().find(name);
+  if (found == file.tensors().end()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": has no tensor ", name));
+  }
+  const StoredTensor& tensor = found->second;
+  if (tensor.dtype != StoredDType::kI64 || tensor.shape.size() != 2 || tensor.elements() == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": ", name, ": expected [sequences, tokens] I64, file has ", tensor.Describe()));
+  }
+  IdMatrix matrix{.sequences = tensor.shape[0], .length = tensor.shape[1], .ids = {}};
+  for (int64_t i = 0; i < tensor.elements(); ++i) {
+    int64_t id = 0;
+    std::memcpy(&id, tensor.bytes.data() + i * sizeof id, sizeof id);
+    if (id < 0 || id > INT32_MAX) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": ", name, ": ", id, " is no token id"));
+    }
+    matrix.ids.push_back(static_cast<int32_t>(id));
+  }
+  return matrix;
+}
+
+// What one traced memory layer did for every token.
+struct LayerTrace {
+  int64_t layer = 0;
+  std::vector<int64_t> grid;
+  std::vector<float> score;
+  std::vector<float> out;
+  int64_t grid_cols = 0;
+  int64_t score_cols = 0;
+  int64_t out_cols = 0;
+};
+
+// Keeps the logits and traces of the sequences of one matrix.
+class Collector : public TokenObserver {
+ public:
+  Collector(const IdMatrix& ids, int64_t embedding_size)
+      : TokenObserver("eval-"), length_(ids.length), embedding_size_(embedding_size) {
+    tokens_ = ids.sequences * ids.length;
+    logits.resize(static_cast<size_t>(tokens_ * embedding_size));
+  }
+
+  void TraceLayer(int64_t layer) {
+    traces.emplace_back();
+    traces.back().layer = layer;
+  }
+
+  void OnToken(const Token& token, const runtime::Executor& executor) override {
+    const int64_t at = token.request * length_ + token.position;
+    if (token.position >= length_ || at >= tokens_) return;
+    if (!token.logits.empty()) {
+      std::memcpy(logits.data() + at * embedding_size_, token.logits.data(),
+                  token.logits.size_bytes());
+    }
+    for (LayerTrace& trace : traces) KeepTrace(token, at, executor, &trace);
+  }
+
+  std::vector<float> logits;
+  std::vector<LayerTrace> traces;
+
+ private:
+  template <class From, class To>
+  void KeepRow(const kernels::TensorView& view, int32_t row, int64_t at, std::vector<To>* out,
+               int64_t* cols) {
+    if (view.empty()) return;
+    if (out->empty()) {
+      *cols = view.cols;
+      out->resize(static_cast<size_t>(tokens_ * view.cols));
+    }
+    const From* from = view.As<From>().row(row);
+    for (int64_t c = 0; c < view.cols; ++c)
+      (*out)[static_cast<size_t>(at * view.cols + c)] = from[c];
+  }
+
+  void KeepTrace(const Token& token, int64_t at, const runtime::Executor& executor,
+                 LayerTrace* trace) {
+    const std::string name = absl::StrCat("memory.", trace->layer);
+    KeepRow<int32_t>(executor.Trace(name + ".grid"), token.row, at, &trace->grid,
+                     &trace->grid_cols);
+    KeepRow<float>(executor.Trace(name + ".score"), token.row, at, &trace->score,
+                   &trace->score_cols);
+    KeepRow<float>(executor.Trace(name + ".out"), token.row, at, &trace->out, &trace->out_cols);
+  }
+
+  const int64_t length_;
+  const int64_t embedding_size_;
+  int64_t tokens_ = 0;
+};
+
+template <class T>
+StoredTensor Tensor(std::string name, StoredDType dtype, std::vector<int64_t> shape,
+                    const std::vector<T>& values) {
+  StoredTensor tensor;
+  tensor.name = std::move(name);
+  tensor.dtype = dtype;
+  tensor.shape = std::move(shape);
+  tensor.bytes = {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(T)};
+  return tensor;
+}
+
+std::vector<GenerateRequest> EvalRequests(const IdMatrix& ids, const Collector& collector) {
+  std::vector<GenerateRequest> requests;
+  for (int64_t s = 0; s < ids.sequences; ++s) {
+    GenerateRequest request;
+    request.id = collector.IdOf(s);
+    request.prompt = ids.Row(s);
+    request.max_tokens = 0;
+    request.text = false;
+    request.all_logits = true;
+    requests.push_back(std::move(request));
+  }
+  return requests;
+}
+
+std::vector<GenerateRequest> GreedyRequests(const IdMatrix& prompts, int32_t tokens) {
+  std::vector<GenerateRequest> requests;
+  for (int64_t s = 0; s < prompts.sequences; ++s) {
+    GenerateRequest request;
+    request.id = absl::StrCat("greedy-", s);
+    request.prompt = prompts.Row(s);
+    request.sampling.temperature = 0;
+    request.max_tokens = tokens;
+    request.ignore_eos = true;
+    request.text = false;
+    requests.push_back(std::move(request));
+  }
+  return requests;
+}
+
+void AppendTraces(const Collector& collector, const loader::MemoryDescription& memory,
+                  int64_t tokens, std::vector<StoredTensor>* out) {
+  for (const LayerTrace& trace : collector.traces) {
+    out->push_back(Tensor(absl::StrCat("mem_grid_index.", trace.layer), StoredDType::kI64,
+                          {tokens, trace.grid_cols}, trace.grid));
+    std::vector<int64_t> shape = {tokens, trace.grid_cols};
+    if (memory.kind != loader::MemoryKind::kMemoryPlus) {
+      shape.push_back(trace.score_cols / trace.grid_cols);
+    }
+    out->push_back(
+        Tensor(absl::StrCat("mem_score.", trace.layer), StoredDType::kF32, shape, trace.score));
+    out->push_back(Tensor(absl::StrCat("mem_out.", trace.layer), StoredDType::kF32,
+                          {tokens, trace.out_cols}, trace.out));
+  }
+}
+
+// What is read from the input file.
+struct Input {
+  IdMatrix ids;
+  IdMatrix greedy_prompts;
+};
+
+absl::StatusOr<Input> ReadInput(const std::string& path) {
+  const absl::StatusOr<std::shared_ptr<const SafetensorsFile>> file = SafetensorsFile::Open(path);
+  if (!file.ok()) return file.status();
+  absl::StatusOr<IdMatrix> ids = ReadIds(**file, path, "input_ids");
+  if (!ids.ok()) return ids.status();
+  Input input{.ids = *ids, .greedy_prompts = *ids};
+  if ((*file)->tensors().contains("greedy_prompt")) {
+    absl::StatusOr<IdMatrix> prompts = ReadIds(**file, path, "greedy_prompt");
+    if (!prompts.ok()) return prompts.status();
+    input.greedy_prompts = *std::move(prompts);
+  }
+  return input;
+}
+
+}  // namespace
+
+absl::Status Evaluate(const EvalOptions& options) {
+  const absl::StatusOr<Input> input = ReadInput(options.ids_path);
+  if (!input.ok()) return input.status();
+  // Only for the model's sizes, which the observer needs before the engine starts.
+  const absl::StatusOr<loader::Checkpoint> checkpoint =
+      loader::InspectCheckpoint(options.model.model_directory);
+  if (!checkpoint.ok()) return checkpoint.status();
+  const loader::ModelDescription& model = checkpoint->model;
+
+  Collector collector(input->ids, model.embedding_size);
+  if (options.trace && model.memory.has_value()) {
+    for (size_t i = 0; i < model.memory->layers.size(); ++i) {
+      if (!model.memory->layers[i].lost) collector.TraceLayer(static_cast<int64_t>(i));
+    }
+  }
+  ServingOptions serving_options;
+  static_cast<ModelOptions&>(serving_options) = options.model;
+  serving_options.trace = options.trace;
+  serving_options.schedule.observer = &collector;
+  // Every position's logits are wanted, also where prompts begin alike.
+  serving_options.schedule.prefix_cache = false;
+  absl::StatusOr<std::unique_ptr<Serving>> serving = Serving::Create(serving_options);
+  if (!serving.ok()) return serving.status();
+  Engine& engine = (*serving)->engine();
+
+  const auto evaluated = RunOnEngine(&engine, EvalRequests(input->ids, collector));
+  if (!evaluated.ok()) return evaluated.status();
+  const int64_t tokens = input->ids.sequences * input->ids.length;
+  std::vector<StoredTensor> tensors = {
+      Tensor("logits", StoredDType::kF32,
+             {input->ids.sequences, input->ids.length, model.embedding_size}, collector.logits)};
+  if (!collector.traces.empty()) AppendTraces(collector, *model.memory, tokens, &tensors);
+  std::vector<int64_t> greedy;
+  if (options.greedy_tokens > 0) {
+    const auto continued =
+        RunOnEngine(&engine, GreedyRequests(input->greedy_prompts, options.greedy_tokens));
+    if (!continued.ok()) return continued.status();
+    for (const std::vector<int32_t>& one : *continued) {
+      greedy.insert(greedy.end(), one.begin(), one.end());
+    }
+    tensors.push_back(Tensor("greedy", StoredDType::kI64,
+                             {input->greedy_prompts.sequences, options.greedy_tokens}, greedy));
+  }
+  return loader::WriteSafetensors(
+      options.out_path, tensors,
+      {{"model", model.architecture}, {"isa", (*serving)->plan().cluster().isa()}});
+}
+
+}  // namespace mneme::cli

@@ -1,0 +1,40 @@
+#include "clients/cli/local_server.h"
+
+#include <utility>
+
+#include "clients/cli/checkpoint_report.h"
+#include "clients/cli/invocation.h"
+#include "engine/plan/explain.h"
+
+namespace mneme::cli {
+
+v1::GetModelReply DescribeServing(const Serving& serving) {
+  const CheckpointReport report = ReportOn(serving.checkpoint());
+  v1::GetModelReply model;
+  model.set_name(NameOf(serving.checkpoint().directory));
+  model.set_parameters(report.parameters);
+  int64_t weight_bytes = 0;
+  for (const v1::RankMemory& rank : serving.plan().memory()) weight_bytes += rank.weight_bytes();
+  model.set_weight_bytes(weight_bytes);
+  model.set_device(serving.plan().cluster().device());
+  model.set_isa(serving.plan().cluster().isa());
+  model.set_plan_hash(plan::PlanHash(serving.plan()));
+  model.set_version(kVersion);
+  return model;
+}
+
+absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(
+    const ServingOptions& serving_options, server::ServerOptions server_options) {
+  std::unique_ptr<LocalServer> local(new LocalServer());
+  absl::StatusOr<std::unique_ptr<Serving>> serving = Serving::Create(serving_options);
+  if (!serving.ok()) return serving.status();
+  local->serving_ = *std::move(serving);
+  server_options.model = DescribeServing(*local->serving_);
+  absl::StatusOr<std::unique_ptr<server::Server>> server =
+      server::Server::Start(server_options, &local->serving_->engine());
+  if (!server.ok()) return server.status();
+  local->server_ = *std::move(server);
+  return local;
+}
+
+}  // namespace mneme::cli

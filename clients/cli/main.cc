@@ -1,0 +1,12 @@
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "clients/cli/command_line.h"
+#include "clients/cli/verbs.h"
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  return mneme::cli::RunCommandLine(mneme::cli::kVerbs, argv[0], arguments, std::cin, std::cout,
+                                    std::cerr);
+}

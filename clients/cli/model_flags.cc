@@ -1,0 +1,77 @@
+#include "clients/cli/model_flags.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace mneme::cli {
+namespace {
+
+absl::Status InRange(const char* flag, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, ": ", value, " is not in [", least, ", ", most, "]"));
+}
+
+}  // namespace
+
+void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
+  flags->Add("model", &model, "DIR", model_help);
+  flags->Add("weights", &weights, "f32|bf16|stored",
+             "Widen weights to float32, round them to bfloat16, or take them as stored.");
+  flags->Add("isa", &isa, "portable|avx2|avx512|best", "The instruction set to use.");
+  flags->Add("kernels", &kernels, "simd|reference",
+             "The kernels to use; `reference` is the plain, slow definition of each.");
+  flags->Add("max-step-tokens", &max_step_tokens, "N", "Rows of a step.");
+  flags->Add("max-sequences", &max_sequences, "N", "Choices that run at a time.");
+  flags->Add("kv-cache-mb", &kv_cache_mb, "MB",
+             "Size of the KV cache; 0: what --max-sequences full contexts need, at most a quarter "
+             "of the free memory.");
+  flags->Add("kv-block-tokens", &kv_block_tokens, "N", "Positions of a KV block.");
+}
+
+absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
+  ModelOptions options;
+  options.model_directory = model;
+  if (weights == "f32") {
+    options.widen_to_f32 = true;
+  } else if (weights == "bf16") {
+    options.round_to_bf16 = true;
+  } else if (weights != "stored") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--weights: '", weights, "' is none of f32, bf16, stored"));
+  }
+  if (isa != "best") {
+    options.isa = kernels::ParseIsa(isa);
+    if (!options.isa.has_value()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--isa: '", isa, "' is none of portable, avx2, avx512, best"));
+    }
+    if (*options.isa > kernels::DetectIsa()) {
+      return absl::InvalidArgumentError(absl::StrCat("--isa: this machine has no ", isa,
+                                                     ", its best is ",
+                                                     kernels::IsaName(kernels::DetectIsa())));
+    }
+  }
+  if (kernels == "reference") {
+    options.reference_kernels = true;
+  } else if (kernels != "simd") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--kernels: '", kernels, "' is none of simd, reference"));
+  }
+  constexpr int32_t kMost = 1 << 20;
+  absl::Status status = InRange("max-step-tokens", max_step_tokens, 1, kMost);
+  if (status.ok()) status = InRange("max-sequences", max_sequences, 1, kMost);
+  if (status.ok()) status = InRange("kv-cache-mb", kv_cache_mb, 0, int64_t{1} << 40);
+  if (status.ok()) status = InRange("kv-block-tokens", kv_block_tokens, 1, kMost);
+  if (status.ok() && kv_block_tokens % 16 != 0) {
+    status = absl::InvalidArgumentError(
+        absl::StrCat("--kv-block-tokens: ", kv_block_tokens, " is not a multiple of 16"));
+  }
+  if (!status.ok()) return status;
+  options.max_step_tokens = max_step_tokens;
+  options.max_sequences = max_sequences;
+  options.kv_cache_bytes = kv_cache_mb << 20;
+  options.kv_block_tokens = kv_block_tokens;
+  return options;
+}
+
+}  // namespace mneme::cli

@@ -1,0 +1,59 @@
+#include "clients/cli/model_flags.h"
+
+#include <gtest/gtest.h>
+
+namespace mneme::cli {
+namespace {
+
+absl::StatusOr<ModelOptions> Parse(std::vector<std::string> arguments) {
+  ModelFlags model_flags;
+  FlagTable flags("serve", "", "");
+  model_flags.AddTo(&flags, "The model.");
+  const absl::Status status = flags.Parse(arguments);
+  if (!status.ok()) return status;
+  return model_flags.ToOptions();
+}
+
+TEST(ModelFlagsTest, DefaultsAreTheEngines) {
+  const absl::StatusOr<ModelOptions> options = Parse({});
+  ASSERT_TRUE(options.ok()) << options.status();
+  const ModelOptions defaults;
+  EXPECT_EQ(options->max_step_tokens, defaults.max_step_tokens);
+  EXPECT_EQ(options->max_sequences, defaults.max_sequences);
+  EXPECT_EQ(options->kv_cache_bytes, defaults.kv_cache_bytes);
+  EXPECT_EQ(options->kv_block_tokens, defaults.kv_block_tokens);
+  EXPECT_EQ(options->isa, defaults.isa);
+  EXPECT_FALSE(options->round_to_bf16 || options->widen_to_f32 || options->reference_kernels);
+}
+
+TEST(ModelFlagsTest, EveryFlagArrives) {
+  const absl::StatusOr<ModelOptions> options = Parse(
+      {"--model", "d", "--weights=bf16", "--isa=portable", "--kernels=reference",
+       "--max-step-tokens=64", "--max-sequences=3", "--kv-cache-mb=5", "--kv-block-tokens=32"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->model_directory, "d");
+  EXPECT_TRUE(options->round_to_bf16);
+  EXPECT_EQ(options->isa, kernels::Isa::kPortable);
+  EXPECT_TRUE(options->reference_kernels);
+  EXPECT_EQ(options->max_step_tokens, 64);
+  EXPECT_EQ(options->max_sequences, 3);
+  EXPECT_EQ(options->kv_cache_bytes, 5 << 20);
+  EXPECT_EQ(options->kv_block_tokens, 32);
+  EXPECT_TRUE(Parse({"--weights=f32"})->widen_to_f32);
+}
+
+TEST(ModelFlagsTest, ImpossibleValuesAreNamed) {
+  EXPECT_EQ(Parse({"--weights=f16"}).status().message(),
+            "--weights: 'f16' is none of f32, bf16, stored");
+  EXPECT_EQ(Parse({"--isa=sse"}).status().message(),
+            "--isa: 'sse' is none of portable, avx2, avx512, best");
+  EXPECT_EQ(Parse({"--kernels=gpu"}).status().message(),
+            "--kernels: 'gpu' is none of simd, reference");
+  EXPECT_EQ(Parse({"--max-sequences=0"}).status().message(),
+            "--max-sequences: 0 is not in [1, 1048576]");
+  EXPECT_EQ(Parse({"--kv-block-tokens=20"}).status().message(),
+            "--kv-block-tokens: 20 is not a multiple of 16");
+}
+
+}  // namespace
+}  // namespace mneme::cli

@@ -1,0 +1,125 @@
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "clients/cli/demo_model.h"
+#include "clients/cli/demo_table.h"
+#include "clients/cli/local_server.h"
+#include "clients/cli/model_flags.h"
+#include "clients/cli/verbs.h"
+
+namespace mneme::cli {
+namespace {
+
+struct Flags {
+  ModelFlags model;
+  int32_t max_tokens = 96;
+  int32_t streams = 1;
+  double temperature = 0;
+  int64_t seed = 1;
+
+  FlagTable Table() {
+    FlagTable flags("demo", "[PROMPT]",
+                    "Starts a server on the demo model, streams its text over gRPC, and says how "
+                    "fast it was and how many bytes it moved. The model knows a dictionary of "
+                    "hacker slang: an entry's opening is a good prompt. Default: \"hacker: n.\"");
+    flags.Add("max-tokens", &max_tokens, "N", "Output tokens of each stream.");
+    flags.Add("streams", &streams, "N", "Streams at a time; the first one is shown.");
+    flags.Add("temperature", &temperature, "T", "0: greedy.");
+    flags.Add("seed", &seed, "S", "For temperatures above 0.");
+    model.AddTo(&flags, "Another checkpoint than the demo model.");
+    return flags;
+  }
+};
+
+void RunStream(client::Client* client, const v1::GenerateRequest& request, std::ostream* show,
+               StreamRun* run) {
+  run->clock.Start();
+  const std::unique_ptr<client::GenerateStream> stream = client->Start(request, {});
+  v1::GenerateReply reply;
+  while (stream->Next(&reply)) {
+    for (const v1::ChoiceDelta& delta : reply.choices()) {
+      run->clock.OnTokens(delta.token_ids_size());
+      if (show != nullptr) *show << delta.text() << std::flush;
+    }
+    run->result.Add(reply);
+  }
+  run->clock.Stop();
+  run->status = stream->Finish();
+}
+
+absl::StatusOr<std::unique_ptr<LocalServer>> StartServer(const Invocation& invocation,
+                                                         Flags* flags) {
+  if (flags->model.model.empty()) {
+    const absl::StatusOr<std::string> demo = FindDemoModel(invocation.executable);
+    if (!demo.ok()) return demo.status();
+    flags->model.model = *demo;
+  }
+  const absl::StatusOr<ModelOptions> options = flags->model.ToOptions();
+  if (!options.ok()) return options.status();
+  ServingOptions serving;
+  static_cast<ModelOptions&>(serving) = *options;
+  server::ServerOptions server;
+  server.listen = "127.0.0.1:0";
+  return LocalServer::Start(serving, server);
+}
+
+// A few tokens that nobody sees, so that what is measured is the steady state.
+void WarmUp(client::Client* client, const v1::GenerateRequest& request) {
+  v1::GenerateRequest warm_up = request;
+  warm_up.mutable_stopping()->set_max_tokens(4);
+  (void)client->Generate(warm_up, {}, nullptr);
+}
+
+}  // namespace
+
+int RunDemo(const Invocation& invocation) {
+  Flags flags;
+  FlagTable table = flags.Table();
+  int exit_status = 0;
+  if (!ParseFlags(invocation, &table, 1, &exit_status)) return exit_status;
+  if (flags.streams < 1 || flags.streams > 256) {
+    invocation.err << "mneme demo: --streams: " << flags.streams << " is not in [1, 256]"
+                   << std::endl;
+    return kExitUsage;
+  }
+  const std::string prompt = table.positionals().empty() ? "hacker: n." : table.positionals()[0];
+  absl::StatusOr<std::unique_ptr<LocalServer>> local = StartServer(invocation, &flags);
+  if (!local.ok()) return Fail(invocation, "demo", local.status());
+  const absl::StatusOr<std::unique_ptr<client::Client>> client =
+      client::Client::Connect({.address = (*local)->server().address()});
+  if (!client.ok()) return Fail(invocation, "demo", client.status());
+  const absl::StatusOr<v1::GetModelReply> model = (*client)->GetModel();
+  if (!model.ok()) return Fail(invocation, "demo", model.status());
+
+  v1::GenerateRequest request;
+  request.set_text(prompt);
+  request.mutable_sampling()->set_temperature(static_cast<float>(flags.temperature));
+  request.mutable_sampling()->set_seed(static_cast<uint64_t>(flags.seed));
+  request.mutable_stopping()->set_max_tokens(flags.max_tokens);
+  request.mutable_stopping()->set_ignore_eos(flags.streams > 1);
+  WarmUp(client->get(), request);
+
+  invocation.out << model->name() << " (" << model->architecture() << ", " << model->parameters()
+                 << " parameters) on " << model->device() << " " << model->isa() << ", "
+                 << (*local)->server().address() << "\n\n"
+                 << prompt << std::flush;
+  std::vector<StreamRun> runs(static_cast<size_t>(flags.streams));
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<std::thread> others;
+  for (size_t i = 1; i < runs.size(); ++i) {
+    others.emplace_back([&, i] { RunStream(client->get(), request, nullptr, &runs[i]); });
+  }
+  RunStream(client->get(), request, &invocation.out, &runs[0]);
+  for (std::thread& other : others) other.join();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  for (const StreamRun& run : runs) {
+    if (!run.status.ok()) return Fail(invocation, "demo", run.status);
+  }
+  invocation.out << "\n\n" << DemoTable(runs, seconds);
+  return 0;
+}
+
+}  // namespace mneme::cli

@@ -1,0 +1,35 @@
+#include "clients/cli/demo_model.h"
+#include "clients/cli/model_flags.h"
+#include "clients/cli/verbs.h"
+#include "engine/plan/explain.h"
+#include "engine/plan_model.h"
+
+namespace mneme::cli {
+
+int RunPlan(const Invocation& invocation) {
+  ModelFlags model_flags;
+  bool explain = false;
+  bool text = false;
+  FlagTable flags(
+      "plan", "",
+      "Compiles a model's plan without reading its weights and prints it: the operators "
+      "in their order, the memory of each rank, the bytes a token costs.");
+  model_flags.AddTo(&flags, "The checkpoint. Without it: the demo model.");
+  flags.Add("explain", &explain, "Print the plan for a person (also without this flag).");
+  flags.Add("proto", &text, "Print the Plan message itself, as protobuf text.");
+  int exit_status = 0;
+  if (!ParseFlags(invocation, &flags, 0, &exit_status)) return exit_status;
+  if (model_flags.model.empty()) {
+    const absl::StatusOr<std::string> demo = FindDemoModel(invocation.executable);
+    if (!demo.ok()) return Fail(invocation, "plan", demo.status());
+    model_flags.model = *demo;
+  }
+  const absl::StatusOr<ModelOptions> options = model_flags.ToOptions();
+  if (!options.ok()) return Fail(invocation, "plan", options.status());
+  const absl::StatusOr<PlannedModel> planned = PlanModel(*options);
+  if (!planned.ok()) return Fail(invocation, "plan", planned.status());
+  invocation.out << (text ? planned->plan.DebugString() : plan::Explain(planned->plan));
+  return 0;
+}
+
+}  // namespace mneme::cli

@@ -1,0 +1,146 @@
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+
+#include "clients/cli/demo_model.h"
+#include "clients/cli/flags.h"
+#include "clients/cli/local_server.h"
+#include "clients/cli/model_flags.h"
+#include "clients/cli/signals.h"
+#include "clients/cli/verbs.h"
+#include "spdlog/async.h"
+#include "spdlog/sinks/stdout_sinks.h"
+#include "spdlog/spdlog.h"
+
+namespace mneme::cli {
+namespace {
+
+struct ServeFlags {
+  ModelFlags model;
+  std::string listen = "127.0.0.1:50051";
+  double drain_seconds = 30;
+  int32_t max_message_mb = 4;
+  int32_t max_prompt_tokens = 0;
+  int32_t max_requests = 1024;
+  int32_t max_waiting = 1024;
+  int32_t prefill_chunk = 256;
+  bool prefix_cache = true;
+  bool log = true;
+
+  FlagTable Table() {
+    FlagTable flags("serve", "",
+                    "Serves a model over gRPC (mneme.v1.Generation, health, reflection) until "
+                    "SIGTERM or SIGINT; then it drains and ends. A second signal ends it at once. "
+                    "There is no encryption and no authentication: keep it on loopback or on a "
+                    "private network.");
+    model.AddTo(&flags, "The checkpoint to serve. Without it: the demo model.");
+    flags.Add("listen", &listen, "HOST:PORT", "Where to listen; port 0 takes a free one.");
+    flags.Add("drain-seconds", &drain_seconds, "S",
+              "How long running requests may go on after the first signal.");
+    flags.Add("max-message-mb", &max_message_mb, "MB", "The largest request message.");
+    flags.Add("max-prompt-tokens", &max_prompt_tokens, "N",
+              "The longest prompt; 0: what the context holds.");
+    flags.Add("max-requests", &max_requests, "N", "Requests under way, waiting ones included.");
+    flags.Add("max-waiting", &max_waiting, "N", "Requests that may wait for a place.");
+    flags.Add("prefill-chunk", &prefill_chunk, "N",
+              "Prompt tokens that may join a step in which others decode.");
+    flags.Add("prefix-cache", &prefix_cache, "Reuse the KV blocks of equal prompt beginnings.");
+    flags.Add("log", &log, "One line per request on standard error.");
+    return flags;
+  }
+};
+
+// A logger whose callers never wait: when its queue is full the oldest line is dropped.
+std::shared_ptr<spdlog::logger> MakeLog() {
+  constexpr size_t kQueueLines = 8192;
+  spdlog::init_thread_pool(kQueueLines, 1);
+  auto log = std::make_shared<spdlog::async_logger>(
+      "mneme", std::make_shared<spdlog::sinks::stderr_sink_mt>(), spdlog::thread_pool(),
+      spdlog::async_overflow_policy::overrun_oldest);
+  log->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
+  log->flush_on(spdlog::level::info);
+  return log;
+}
+
+// The first signal starts the shutdown, the second hurries it. Before there is a server, a signal
+// ends the process: a model takes long to load, and nothing is lost.
+class Shutdown {
+ public:
+  void OnSignal(int signal) {
+    const std::lock_guard lock(mutex_);
+    if (server_ == nullptr) _exit(128 + signal);
+    if (++signals_ > 1) server_->Hurry();
+    asked_.notify_all();
+  }
+  void WaitFor(server::Server* server) {
+    std::unique_lock lock(mutex_);
+    server_ = server;
+    asked_.wait(lock, [this] { return signals_ > 0; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable asked_;
+  server::Server* server_ = nullptr;
+  int signals_ = 0;
+};
+
+absl::StatusOr<ServingOptions> ToServingOptions(const Invocation& invocation, ServeFlags* flags) {
+  if (flags->model.model.empty()) {
+    const absl::StatusOr<std::string> demo = FindDemoModel(invocation.executable);
+    if (!demo.ok()) return demo.status();
+    flags->model.model = *demo;
+  }
+  const absl::StatusOr<ModelOptions> model = flags->model.ToOptions();
+  if (!model.ok()) return model.status();
+  ServingOptions options;
+  static_cast<ModelOptions&>(options) = *model;
+  options.schedule.max_waiting = flags->max_waiting;
+  options.schedule.prefill_chunk = flags->prefill_chunk;
+  options.schedule.prefix_cache = flags->prefix_cache;
+  return options;
+}
+
+}  // namespace
+
+int RunServe(const Invocation& invocation) {
+  ServeFlags flags;
+  FlagTable table = flags.Table();
+  int exit_status = 0;
+  if (!ParseFlags(invocation, &table, 0, &exit_status)) return exit_status;
+  const absl::StatusOr<ServingOptions> serving = ToServingOptions(invocation, &flags);
+  if (!serving.ok()) return Fail(invocation, "serve", serving.status());
+
+  Shutdown shutdown;
+  const SignalWatcher watcher({SIGTERM, SIGINT}, [&](int signal) { shutdown.OnSignal(signal); });
+  server::ServerOptions options;
+  options.listen = flags.listen;
+  options.max_message_bytes = flags.max_message_mb << 20;
+  options.max_prompt_tokens = flags.max_prompt_tokens;
+  options.max_requests = flags.max_requests;
+  const std::shared_ptr<spdlog::logger> log = MakeLog();
+  if (flags.log) options.log = log;
+  absl::StatusOr<std::unique_ptr<LocalServer>> local = LocalServer::Start(*serving, options);
+  if (!local.ok()) return Fail(invocation, "serve", local.status());
+  for (const std::string& warning : (*local)->serving().checkpoint().model.warnings) {
+    log->warn("{}", warning);
+  }
+  server::Server& server = (*local)->server();
+  log->info("model {} ({})", flags.model.model,
+            (*local)->serving().checkpoint().model.architecture);
+  invocation.out << "listening on " << server.address() << std::endl;
+
+  shutdown.WaitFor(&server);
+  log->info("shutting down, draining for at most {} s", flags.drain_seconds);
+  const int32_t ended = server.Shutdown(absl::Seconds(flags.drain_seconds));
+  log->info("ended{}", ended > 0 ? fmt::format(", {} requests were cut short", ended) : "");
+  spdlog::shutdown();
+  return 0;
+}
+
+}  // namespace mneme::cli

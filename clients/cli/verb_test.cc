@@ -1,0 +1,140 @@
+// The verbs that need no server, as a user calls them; tests/e2e has the others.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "clients/cli/command_line.h"
+#include "clients/cli/verbs.h"
+#include "nlohmann/json.hpp"
+
+namespace mneme::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+
+constexpr char kModel[] = "models/demo/ultramem";
+
+struct Outcome {
+  int exit_status;
+  std::string out;
+  std::string err;
+};
+
+Outcome Mneme(std::vector<std::string> arguments, const std::string& input = "") {
+  std::istringstream in(input);
+  std::ostringstream out, err;
+  const int exit_status = RunCommandLine(kVerbs, "mneme", arguments, in, out, err);
+  return {exit_status, out.str(), err.str()};
+}
+
+TEST(VerbTest, EveryVerbHasHelp) {
+  for (const Verb& verb : kVerbs) {
+    const Outcome outcome = Mneme({verb.name, "--help"});
+    EXPECT_EQ(outcome.exit_status, 0) << verb.name;
+    EXPECT_THAT(outcome.out, HasSubstr(std::string("usage: mneme ") + verb.name));
+    EXPECT_EQ(outcome.err, "");
+    EXPECT_EQ(Mneme({verb.name, "--no-such-flag"}).exit_status, kExitUsage) << verb.name;
+  }
+}
+
+TEST(TokenizeTest, AnswersEachLineAndGoesOnAfterABadOne) {
+  const Outcome outcome = Mneme({"tokenize", "--tokenizer", kModel, "--json"},
+                                "{\"text\": \"hacker: n.\", \"add_special\": true}\n"
+                                "not json\n"
+                                "{\"text\": 5}\n"
+                                "{\"text\": \"\\ud800\"}\n"
+                                "{\"text\": \"LOVE, n.\"}\n");
+  EXPECT_EQ(outcome.exit_status, kExitFailed);
+  std::istringstream lines(outcome.out);
+  std::vector<Json> answers;
+  for (std::string line; std::getline(lines, line);) answers.push_back(Json::parse(line));
+  ASSERT_EQ(answers.size(), 5u);
+  EXPECT_EQ(answers[0], Json::parse("{\"ids\": [3349, 59, 292, 47]}"));
+  EXPECT_TRUE(answers[1].contains("error"));
+  EXPECT_TRUE(answers[2].contains("error"));
+  EXPECT_TRUE(answers[3].contains("error"));
+  EXPECT_EQ(answers[4]["ids"], Json::parse("[77, 80, 87, 70, 45, 292, 47]"));
+}
+
+TEST(DetokenizeTest, IsTheInverse) {
+  const Outcome outcome = Mneme({"detokenize", "--tokenizer", kModel, "--json"},
+                                "{\"ids\": [3349, 59, 292, 47, 0], \"skip_special\": true}\n"
+                                "{\"ids\": [3349, 0], \"skip_special\": false}\n");
+  EXPECT_EQ(outcome.exit_status, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "{\"text\":\"hacker: n.\"}\n{\"text\":\"hacker<|endoftext|>\"}\n");
+  const Outcome bad = Mneme({"detokenize", "--tokenizer", kModel, "--json"},
+                            "{\"ids\": [-1]}\n{\"ids\": [1.5]}\n{\"ids\": [4294967296]}\n");
+  EXPECT_EQ(bad.exit_status, kExitFailed);
+  EXPECT_THAT(bad.out, HasSubstr("\"error\":\"ids: -1 is not a token id\""));
+  EXPECT_THAT(bad.out, HasSubstr("1.5 is not a token id"));
+  EXPECT_THAT(bad.out, HasSubstr("4294967296 is not a token id"));
+}
+
+TEST(TokenizeTest, PlainLines) {
+  EXPECT_EQ(Mneme({"tokenize", "--tokenizer", kModel}, "hacker: n.\n").out, "3349 59 292 47\n");
+  EXPECT_EQ(Mneme({"detokenize", "--tokenizer", kModel}, "3349 59 292 47\n").out, "hacker: n.\n");
+  EXPECT_EQ(Mneme({"tokenize"}).exit_status, kExitUsage);
+  const Outcome missing = Mneme({"tokenize", "--tokenizer", "no/such/dir"});
+  EXPECT_EQ(missing.exit_status, kExitFailed);
+  EXPECT_THAT(missing.err, HasSubstr("NOT_FOUND"));
+}
+
+TEST(InspectTest, SaysWhatTheDemoModelHolds) {
+  const Outcome outcome = Mneme({"inspect", "--model", kModel, "--json"});
+  ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+  const Json json = Json::parse(outcome.out);
+  EXPECT_EQ(json["name"], "ultramem");
+  EXPECT_EQ(json["architecture"], "ultramem_v2");
+  EXPECT_EQ(json["parameters"], 10730288);
+  EXPECT_EQ(json["classes"]["value_rows"]["elements"], 24576 * 192);
+  EXPECT_EQ(json["memory"]["layers"].size(), 6u);
+  EXPECT_EQ(json["tokenizer_entries"], 4096);
+  EXPECT_TRUE(json["refused"].is_null());
+  const Outcome text = Mneme({"inspect", "--model", kModel});
+  EXPECT_THAT(text.out, HasSubstr("ultramem: ultramem_v2, 10730288 parameters"));
+  EXPECT_THAT(text.out, HasSubstr("value_rows"));
+}
+
+TEST(InspectTest, SaysWhyACheckpointIsRefused) {
+  const std::string directory = ::testing::TempDir() + "/refused";
+  ASSERT_EQ(std::system(("mkdir -p " + directory).c_str()), 0);
+  std::ofstream(directory + "/config.yaml") << "model:\n  alibi: true\n  rope: false\n";
+  const Outcome outcome = Mneme({"inspect", "--model", directory, "--json"});
+  EXPECT_EQ(outcome.exit_status, kExitFailed);
+  const Json json = Json::parse(outcome.out);
+  EXPECT_THAT(json["refused"].get<std::string>(), HasSubstr("config.yaml"));
+  EXPECT_THAT(outcome.err, HasSubstr("mneme inspect: "));
+}
+
+TEST(PlanTest, ExplainsTheDemoModel) {
+  const Outcome outcome = Mneme({"plan", "--model", kModel, "--explain"});
+  ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("attention"));
+  const Outcome proto = Mneme({"plan", "--model", kModel, "--proto"});
+  EXPECT_THAT(proto.out, HasSubstr("architecture: \"ultramem_v2\""));
+}
+
+TEST(EvalTest, SaysWhatIsMissing) {
+  EXPECT_EQ(Mneme({"eval"}).err, "mneme eval: --model is needed\n");
+  EXPECT_EQ(Mneme({"eval", "--model", kModel}).err,
+            "mneme eval: either --ids and --out, or --perplexity is needed\n");
+  EXPECT_EQ(Mneme({"eval", "--model", kModel, "--ids", "x"}).err,
+            "mneme eval: --ids and --out belong together\n");
+  const Outcome outcome = Mneme({"eval", "--model", kModel, "--ids", "no.file", "--out", "x"});
+  EXPECT_EQ(outcome.exit_status, kExitFailed);
+  EXPECT_THAT(outcome.err, HasSubstr("no.file"));
+}
+
+TEST(GenerateTest, SaysWhenNoServerAnswers) {
+  const Outcome outcome = Mneme({"generate", "hi", "--server", "127.0.0.1:1"});
+  EXPECT_EQ(outcome.exit_status, kExitFailed);
+  EXPECT_THAT(outcome.err, HasSubstr("UNAVAILABLE: no server answers at 127.0.0.1:1"));
+  EXPECT_EQ(Mneme({"generate"}).exit_status, kExitFailed);
+  EXPECT_EQ(Mneme({"generate", "a", "--server=x:1", "--model=y"}).exit_status, kExitUsage);
+}
+
+}  // namespace
+}  // namespace mneme::cli

@@ -1,0 +1,32 @@
+// The verbs of `mneme`, one file each.
+#ifndef MNEME_CLIENTS_CLI_VERBS_H_
+#define MNEME_CLIENTS_CLI_VERBS_H_
+
+#include "clients/cli/command_line.h"
+#include "clients/cli/invocation.h"
+
+namespace mneme::cli {
+
+int RunServe(const Invocation& invocation);
+int RunGenerate(const Invocation& invocation);
+int RunEval(const Invocation& invocation);
+int RunPlan(const Invocation& invocation);
+int RunInspect(const Invocation& invocation);
+int RunTokenize(const Invocation& invocation);
+int RunDetokenize(const Invocation& invocation);
+int RunDemo(const Invocation& invocation);
+
+inline constexpr Verb kVerbs[] = {
+    {"demo", "stream text from the demo model and measure it", RunDemo},
+    {"serve", "serve a model over gRPC", RunServe},
+    {"generate", "generate text through a server", RunGenerate},
+    {"eval", "logits, greedy tokens or the loss of a text", RunEval},
+    {"plan", "how a model would run: operators, memory, bytes per token", RunPlan},
+    {"inspect", "what a checkpoint holds, or why it is refused", RunInspect},
+    {"tokenize", "texts to token ids", RunTokenize},
+    {"detokenize", "token ids to texts", RunDetokenize},
+};
+
+}  // namespace mneme::cli
+
+#endif  // MNEME_CLIENTS_CLI_VERBS_H_
