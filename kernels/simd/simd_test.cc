@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -215,10 +216,10 @@ TEST(SimdTest, Bf16WidensExactlyAndPartialLoadsStayInside) {
   for (Isa isa : Isas()) {
     for (int64_t n = 0; n <= 16; ++n) {
       // An exact-size allocation: AddressSanitizer sees a read past the end.
-      std::vector<Bf16> x(n);
+      const std::unique_ptr<Bf16[]> x(new Bf16[static_cast<size_t>(n)]);
       for (int64_t i = 0; i < n; ++i) x[i] = ToBf16(1.5f * (i + 1));
       float y[16];
-      MNEME_SIMD_SELECT(isa, TestWiden)(x.data(), y, n);
+      MNEME_SIMD_SELECT(isa, TestWiden)(x.get(), y, n);
       for (int64_t i = 0; i < 16; ++i) EXPECT_EQ(y[i], i < n ? ToFloat(x[i]) : 0.0f);
       std::vector<float> a(n, 2.25f);
       EXPECT_EQ(RunUnary(isa, kAbs, a), a);
