@@ -38,7 +38,8 @@ MNEME_SIMD_INLINE const float* GroupRows(const AttentionPass& pass, const float*
 #include "kernels/attention/attention_values_simd.inl"
 
 // e^x for x <= 0, 0 below -87: weights smaller than any normal float32 change nothing beside the
-// maximum's 1, and their arithmetic is slow (a masked lane's exp alone took 150 cycles).
+// maximum's 1, and their arithmetic is slow: a prefill of 64 tokens, 4 heads of
+// 64, took 58 us with Exp on masked lanes and 37 us without.
 MNEME_SIMD_INLINE F32x16 Weight(F32x16 x) {
   const F32x16 least = Splat(-87.0f);
   return Choose(Less(x, least), Zero(), Exp(Max(least, x)));

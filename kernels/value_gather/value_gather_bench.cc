@@ -83,8 +83,8 @@ void RunCase(const Case& c) {
   args.y = MakeMatrix(y.data(), c.tokens, c.width);
   args.scratch = scratch.data();
   const ValueGatherFn fn = ResolveValueGather(DType::kBf16, DetectIsa());
-  // Memory that was mapped a moment ago reads up to a hundred times slower under some hypervisors:
-  // meet every row once before any is timed.
+  // Memory that was mapped a moment ago may read many times slower (0.2 instead of 3.8 GB/s was
+  // seen in a virtual machine): meet every row once before any is timed.
   volatile uint64_t sink = ReadRows(table, slots.data(), static_cast<int64_t>(slots.size()));
   std::vector<double> seconds;
   double bytes = 0;
