@@ -5,11 +5,12 @@
 // 4. Source bytes that are copied are read front to back once, and their pages given back.
 #include "loader/pack/packed_weights.h"
 
-#include <cmath>
+#include <optional>
 #include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/rope/rope.h"
 #include "loader/pack/key_norms.h"
 #include "loader/pack/matrix_packer.h"
 #include "loader/pack/shuffle.h"
@@ -78,22 +79,6 @@ bool Aligned(const uint8_t* data, DType dtype) {
   return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(DTypeBytes(dtype)) == 0;
 }
 
-// Angles of rotary positions, float32 as the trainer computes them: position ·
-// theta^(-2i/head_dim). cos, sin: [positions, head_dim / 2].
-void FillRope(const ModelDescription& model, bool cosine, float* out) {
-  const int64_t half = model.attention.head_dim / 2;
-  const float theta = model.attention.rope.theta;
-  for (int64_t position = 0; position < model.max_sequence_length; ++position) {
-    for (int64_t i = 0; i < half; ++i) {
-      const float exponent =
-          static_cast<float>(2 * i) / static_cast<float>(model.attention.head_dim);
-      const float frequency = 1.0f / std::pow(theta, exponent);
-      const float angle = static_cast<float>(position) * frequency;
-      out[position * half + i] = cosine ? std::cos(angle) : std::sin(angle);
-    }
-  }
-}
-
 // Packs weights one by one into buffers of its own.
 class Packer {
  public:
@@ -140,13 +125,22 @@ class Packer {
     return weight;
   }
 
+  // Both tables are filled at once, when the first is asked for.
   absl::StatusOr<PackedWeight> PackRope(bool cosine) {
-    const ModelDescription& model = checkpoint_.model;
-    absl::StatusOr<PackedWeight> weight =
-        NewMatrix(DType::kF32, model.max_sequence_length, model.attention.head_dim / 2);
-    if (!weight.ok()) return weight;
-    FillRope(model, cosine, MutableFloats(*weight));
-    return weight;
+    if (!rope_cos_.has_value()) {
+      const ModelDescription& model = checkpoint_.model;
+      const int64_t head_dim = model.attention.head_dim;
+      const int64_t positions = model.max_sequence_length;
+      absl::StatusOr<PackedWeight> cos = NewMatrix(DType::kF32, positions, head_dim / 2);
+      if (!cos.ok()) return cos;
+      absl::StatusOr<PackedWeight> sin = NewMatrix(DType::kF32, positions, head_dim / 2);
+      if (!sin.ok()) return sin;
+      kernels::FillRopeTables(model.attention.rope.theta, head_dim, positions, MutableFloats(*cos),
+                              MutableFloats(*sin));
+      rope_cos_ = *cos;
+      rope_sin_ = *sin;
+    }
+    return cosine ? *rope_cos_ : *rope_sin_;
   }
 
   absl::StatusOr<PackedWeight> PackKeyNorm(bool mean, const WeightSource::Part& part) {
@@ -236,6 +230,8 @@ class Packer {
   const PackOptions& options_;
   std::vector<Buffer> buffers_;
   std::map<CopyKey, PackedWeight> copies_;
+  std::optional<PackedWeight> rope_cos_;
+  std::optional<PackedWeight> rope_sin_;
 };
 
 }  // namespace

@@ -13,10 +13,11 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "loader/text/text.h"
+#include "loader/torch_pickle/pickle_cursor.h"
 #include "loader/torch_pickle/pickle_opcodes.h"
 #include "loader/torch_pickle/pickle_value.h"
 
-namespace mneme::loader {
+namespace mneme::loader::pickle {
 namespace {
 
 class Machine {
@@ -24,13 +25,14 @@ class Machine {
   explicit Machine(std::span<const uint8_t> pickle) : pickle_(pickle) {}
 
   absl::StatusOr<std::vector<PickledTensor>> Run() {
-    if (pickle_.size() > kMaxPickleBytes) {
-      Fail(absl::StrCat("pickle of ", pickle_.size(), " bytes is more than ", kMaxPickleBytes));
-    } else if (pickle_.size() < 2 || pickle_[0] != 0x80 || pickle_[1] != 2) {
+    if (pickle_.left() > kMaxPickleBytes) {
+      Fail(absl::StrCat("pickle of ", pickle_.left(), " bytes is more than ", kMaxPickleBytes));
+    } else if (pickle_.Number(1) != 0x80 || pickle_.Number(1) != 2) {
       Fail("pickle does not start with protocol 2");
-    } else {
-      at_ = 2;
-      while (status_.ok() && !stopped_) Step();
+    }
+    while (status_.ok() && !stopped_) {
+      Step();
+      if (pickle_.cut_short()) Fail("the pickle is cut short");
     }
     if (!status_.ok()) return status_;
     return Result();
@@ -39,9 +41,9 @@ class Machine {
  private:
   // Executes one opcode.
   void Step() {
-    opcode_at_ = at_;
-    const uint8_t opcode = static_cast<uint8_t>(Number(1));
-    if (!status_.ok()) return;
+    opcode_at_ = pickle_.at();
+    const uint8_t opcode = static_cast<uint8_t>(pickle_.Number(1));
+    if (pickle_.cut_short()) return;
     if (built_ && opcode != '.') return Fail("something follows the BUILD");
     switch (opcode) {
       case '(':
@@ -57,11 +59,11 @@ class Machine {
       case 0x89:
         return Push(Value{Kind::kBool, 0, 0});
       case 'J':
-        return Push(Value{Kind::kInt, 0, static_cast<int32_t>(Number(4))});
+        return PushInt(pickle_.SignedNumber(4));
       case 'K':
-        return Push(Value{Kind::kInt, 0, static_cast<int64_t>(Number(1))});
+        return PushInt(static_cast<int64_t>(pickle_.Number(1)));
       case 'M':
-        return Push(Value{Kind::kInt, 0, static_cast<int64_t>(Number(2))});
+        return PushInt(static_cast<int64_t>(pickle_.Number(2)));
       case 0x8a:
         return Long();
       case 'X':
@@ -79,13 +81,13 @@ class Machine {
       case '}':
         return MakeDict();
       case 'q':
-        return Remember(Number(1));
+        return Remember(pickle_.Number(1));
       case 'r':
-        return Remember(Number(4));
+        return Remember(pickle_.Number(4));
       case 'h':
-        return Recall(Number(1));
+        return Recall(pickle_.Number(1));
       case 'j':
-        return Recall(Number(4));
+        return Recall(pickle_.Number(4));
       case 's':
         return SetItems(2);
       case 'u':
@@ -110,25 +112,15 @@ class Machine {
     status_ = absl::InvalidArgumentError(absl::StrCat("data.pkl, byte ", opcode_at_, ": ", what));
   }
 
-  // The next `bytes` bytes as a little-endian number; 0 after an error.
-  uint64_t Number(int bytes) {
-    if (pickle_.size() - at_ < static_cast<size_t>(bytes)) {
-      Fail("the pickle is cut short");
-      return 0;
-    }
-    uint64_t value = 0;
-    for (int i = 0; i < bytes; ++i) value |= uint64_t{pickle_[at_ + i]} << (8 * i);
-    at_ += static_cast<size_t>(bytes);
-    return value;
-  }
-
   void Push(Value value) {
-    if (!status_.ok()) return;
+    if (!status_.ok() || pickle_.cut_short()) return;
     if (stack_.size() >= kMaxStack) {
       return Fail(absl::StrCat("the stack is deeper than ", kMaxStack));
     }
     stack_.push_back(value);
   }
+
+  void PushInt(int64_t number) { Push(Value{Kind::kInt, 0, number}); }
 
   // Number of values that may be popped.
   size_t Available() const { return stack_.size() - (marks_.empty() ? 0 : marks_.back()); }
@@ -157,46 +149,28 @@ class Machine {
   }
 
   std::string_view Text(const Value& value) const {
-    return {reinterpret_cast<const char*>(pickle_.data()) + value.number, value.index};
+    return pickle_.Text(static_cast<size_t>(value.number), value.index);
   }
 
   void Long() {
-    const uint64_t bytes = Number(1);
+    const uint64_t bytes = pickle_.Number(1);
     if (bytes > 8) return Fail(absl::StrCat("a number of ", bytes, " bytes is too large"));
-    uint64_t value = Number(static_cast<int>(bytes));
-    // Two's complement of as many bytes as there are.
-    if (bytes > 0 && bytes < 8 && (value >> (8 * bytes - 1)) != 0)
-      value |= ~uint64_t{0} << (8 * bytes);
-    Push(Value{Kind::kInt, 0, static_cast<int64_t>(value)});
+    PushInt(pickle_.SignedNumber(bytes));
   }
 
   void Unicode() {
-    const uint64_t length = Number(4);
-    if (!status_.ok()) return;
-    if (length > pickle_.size() - at_) return Fail("a string is cut short");
-    const Value value{Kind::kString, static_cast<uint32_t>(length), static_cast<int64_t>(at_)};
-    at_ += length;
+    const uint64_t length = pickle_.Number(4);
+    const size_t begin = pickle_.Skip(length);
+    if (pickle_.cut_short()) return;
+    const Value value{Kind::kString, static_cast<uint32_t>(length), static_cast<int64_t>(begin)};
     if (FirstInvalidUtf8(Text(value)) >= 0) return Fail("a string is not UTF-8");
     Push(value);
   }
 
-  // A line of ASCII without its end.
-  std::string_view Line() {
-    const std::string_view rest(reinterpret_cast<const char*>(pickle_.data()) + at_,
-                                pickle_.size() - at_);
-    const size_t length = rest.find('\n');
-    if (length == std::string_view::npos) {
-      Fail("a line is cut short");
-      return {};
-    }
-    at_ += length + 1;
-    return rest.substr(0, length);
-  }
-
   void FindGlobal() {
-    const std::string_view module = Line();
-    const std::string_view attribute = Line();
-    if (!status_.ok()) return;
+    const std::string_view module = pickle_.Line();
+    const std::string_view attribute = pickle_.Line();
+    if (pickle_.cut_short()) return;
     const std::optional<Global> global = LookUpGlobal(module, attribute);
     if (global.has_value()) {
       return Push(Value{Kind::kGlobal, static_cast<uint32_t>(*global), 0});
@@ -225,7 +199,7 @@ class Machine {
   }
 
   void Remember(uint64_t slot) {
-    if (!Need(1)) return;
+    if (pickle_.cut_short() || !Need(1)) return;
     // Picklers number their memo from 0 without gaps.
     if (slot > memo_.size() || slot >= kMaxMemo) {
       return Fail(absl::StrCat("memo slot ", slot, " after ", memo_.size()));
@@ -235,7 +209,7 @@ class Machine {
   }
 
   void Recall(uint64_t slot) {
-    if (!status_.ok()) return;
+    if (!status_.ok() || pickle_.cut_short()) return;
     if (slot >= memo_.size()) return Fail(absl::StrCat("memo slot ", slot, " is empty"));
     Push(memo_[slot]);
   }
@@ -358,8 +332,8 @@ class Machine {
     if (stack_.size() != 1 || !marks_.empty() || stack_[0].kind != Kind::kDict) {
       return Fail("the pickle does not hold one dict");
     }
-    if (at_ != pickle_.size()) {
-      return Fail(absl::StrCat(pickle_.size() - at_, " bytes follow the STOP"));
+    if (pickle_.left() != 0) {
+      return Fail(absl::StrCat(pickle_.left(), " bytes follow the STOP"));
     }
     stopped_ = true;
   }
@@ -390,8 +364,7 @@ class Machine {
     return result;
   }
 
-  std::span<const uint8_t> pickle_;
-  size_t at_ = 0;
+  Cursor pickle_;
   size_t opcode_at_ = 0;
   bool stopped_ = false;
   bool built_ = false;
@@ -407,9 +380,12 @@ class Machine {
 };
 
 }  // namespace
+}  // namespace mneme::loader::pickle
 
-absl::StatusOr<std::vector<PickledTensor>> RunPickle(std::span<const uint8_t> pickle) {
-  return Machine(pickle).Run();
+namespace mneme::loader {
+
+absl::StatusOr<std::vector<PickledTensor>> RunPickle(std::span<const uint8_t> bytes) {
+  return pickle::Machine(bytes).Run();
 }
 
 }  // namespace mneme::loader

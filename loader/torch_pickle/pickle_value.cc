@@ -1,6 +1,8 @@
 #include "loader/torch_pickle/pickle_value.h"
 
-namespace mneme::loader {
+#include <iterator>
+
+namespace mneme::loader::pickle {
 namespace {
 
 // In the order of Global.
@@ -57,4 +59,4 @@ const char* KindName(Kind kind) {
   return kNames[static_cast<size_t>(kind)];
 }
 
-}  // namespace mneme::loader
+}  // namespace mneme::loader::pickle

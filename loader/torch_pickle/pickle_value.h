@@ -12,7 +12,7 @@
 #include "loader/checkpoint/stored_tensor.h"
 #include "loader/safetensors/safetensors_header.h"
 
-namespace mneme::loader {
+namespace mneme::loader::pickle {
 
 // A pickle has about 130 bytes per tensor, so this leaves room for kMaxTensors of them.
 inline constexpr size_t kMaxPickleBytes = size_t{64} << 20;
@@ -64,6 +64,6 @@ struct Dict {
   std::vector<std::pair<Value, Value>> items;
 };
 
-}  // namespace mneme::loader
+}  // namespace mneme::loader::pickle
 
 #endif  // MNEME_LOADER_TORCH_PICKLE_PICKLE_VALUE_H_
