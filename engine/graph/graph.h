@@ -62,21 +62,30 @@ struct Graph {
   std::map<std::string, int32_t> trace;  // tensors that `eval --trace` reads, by name
 };
 
-// Operands by position. Inputs and outputs are tensors, weights are weights; [x] may be absent.
-//   EMBEDDING              ()                    table                                 -> y
-//   LINEAR                 x                     w, [bias]                             -> y
-//   RMS_NORM, LAYER_NORM   x                     [weight], [bias]                      -> y
-//   ROPE                   x                     cos, sin                              -> x (in
-//   place) CLAMP                  x                                                           -> x
-//   (in place) KV_APPEND              k, v -> ATTENTION              q -> y ACTIVATION a, [gate] ->
-//   y ADDITION               a, b                                                        -> y
-//   SELECT_ROWS            x                                                           -> y (logit
-//   rows) PRODUCT_KEY_CANDIDATES query    keys, [inverse_norm], [mean], [norm_weight],
-//                                   [norm_bias], [row_direction], [column_direction]   -> index,
-//                                   score
-//   PRODUCT_KEY_SELECT     index, score          [cores], [shuffle]  -> grid, score, slot, group,
-//   [weight] VALUE_PREFETCH         slot                  table                                 ->
-//   VALUE_GATHER           slot, group, weight, [pre_query]   table                    -> y
+// Operands by position. Inputs and outputs are tensors, weights are weights; [x] may be absent, * is
+// in place.
+// clang-format off
+//   operator               inputs                weights                       outputs
+//   EMBEDDING                                    table                         y
+//   LINEAR                 x                     w, [bias]                     y
+//   RMS_NORM, LAYER_NORM   x                     [weight], [bias]              y
+//   ROPE                   x                     cos, sin                      x*
+//   CLAMP                  x                                                   x*
+//   KV_APPEND              k, v
+//   ATTENTION              q                                                   y
+//   ACTIVATION             a, [gate]                                           y
+//   ADDITION               a, b                                                y
+//   SELECT_ROWS            x                                                   y (logit rows)
+//   PRODUCT_KEY_CANDIDATES query                 keys, [inverse_norm], [mean], index, score
+//                                                [norm_weight], [norm_bias],
+//                                                [row_direction],
+//                                                [column_direction]
+//   PRODUCT_KEY_SELECT     index, score          [cores], [shuffle]            grid, score, slot,
+//                                                                              group, [weight]
+//   VALUE_PREFETCH         slot                  table
+//   VALUE_GATHER           slot, group, weight,  table                         y
+//                          [pre_query]
+// clang-format on
 // The step's token ids, positions, spans and logit rows are not operands: every rank has them.
 
 // Empty string, or what is wrong with the graph: an operand out of range, a tensor read before it
