@@ -137,20 +137,29 @@ def _stems(stem: str) -> List[str]:
 
 @functools.lru_cache(maxsize=None)
 def _linked_by_tests(build: str) -> Set[str]:
-    """The sources of those libraries that a test of the same BUILD file names as a dependency."""
+    """The sources of the libraries that tests of the same BUILD file link, through others of it."""
     sources: Dict[str, List[str]] = {}
-    tested: Set[str] = set()
+    needs: Dict[str, List[str]] = {}
+    linked: Set[str] = set()
+    reached: List[str] = []
     for call in (node for node in ast.walk(ast.parse(build)) if isinstance(node, ast.Call)):
         lists = {
             k.arg: [e.value for e in ast.walk(k.value) if isinstance(e, ast.Constant)]
             for k in call.keywords
         }
+        near = [d[1:] for d in lists.get("deps", []) if str(d).startswith(":")]
         rule = call.func.id if isinstance(call.func, ast.Name) else ""
         if rule.endswith("_library"):
-            sources[lists.get("name", [""])[0]] = lists.get("srcs", [])
+            name = lists.get("name", [""])[0]
+            sources[name], needs[name] = lists.get("srcs", []), near
         elif rule.endswith("_test"):
-            tested.update(d[1:] for d in lists.get("deps", []) if str(d).startswith(":"))
-    return {src for name in tested for src in sources.get(name, [])}
+            reached += near
+    while reached:
+        name = reached.pop()
+        if name not in linked:
+            linked.add(name)
+            reached += needs.get(name, [])
+    return {src for name in linked for src in sources.get(name, [])}
 
 
 def _is_tested(tree: Tree, folder: str, stem: str) -> bool:

@@ -78,7 +78,10 @@ class RulesTest(unittest.TestCase):
         rules_of = 'cc_library(name = "b", srcs = ["b.cc"])\ncc_test(name = "c_test", %s)\n"c_test.cc"\n'
         tree["a/BUILD.bazel"] = rules_of % 'deps = [":b"]'
         self.assertEqual(found(tree), [])
-        tree["a/BUILD.bazel"] = rules_of % 'deps = ["//x:b"]'
+        through = 'cc_library(name = "c", deps = [":b"])\n' + rules_of
+        tree["a/BUILD.bazel"] = through % 'deps = [":c"]'
+        self.assertEqual(found(tree), [])
+        tree["a/BUILD.bazel"] = through % 'deps = ["//x:b"]'
         self.assertEqual(found(tree), ["test_beside a/b.cc:1"])
 
     def test_environment(self):
