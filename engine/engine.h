@@ -1,5 +1,6 @@
-// The engine as the server sees it: requests in, events out. One thread of the engine's own owns the
-// schedule; callers talk to it through this header only. Thread safe unless a method says otherwise.
+// The engine as the server sees it: requests in, events out. One thread of the engine's own owns
+// the schedule; callers talk to it through this header only. Thread safe unless a method says
+// otherwise.
 #ifndef MNEME_ENGINE_ENGINE_H_
 #define MNEME_ENGINE_ENGINE_H_
 
@@ -70,11 +71,15 @@ struct TokenLogprob {
 // One thing that happened to a choice. Views are valid until the next Pop.
 struct OutputEvent {
   enum class Kind : uint8_t {
-    kToken,          // a token (of the prompt when `prompt`), its text may be empty (held back) or not
-    kPromptLogprob,  // a prompt position: token_id, logprob, top
-    kFinish,         // the choice's end: finish, perhaps last text
+    kToken,  // a token of the output (of the echoed prompt if `prompt`); its text may be held
+             // back and come with a later event
+    kPromptLogprob,  // a prompt token from the second on: token_id, logprob, top. All before the
+                     // first kToken; choice is 0
+    kFinish,  // the choice's end: finish, perhaps last text. A stop token is told here only; with
+              // include_stop_str_in_output it is also a kToken and counts as output
   };
   Kind kind = Kind::kToken;
+  bool prompt = false;  // kToken: of the prompt, because of echo
   int32_t choice = 0;
   int32_t token_id = -1;
   std::string_view text;
@@ -100,17 +105,19 @@ struct RequestUsage {
   int32_t preemptions = 0;
 };
 
-// Told by the engine that events wait. Called on an engine thread that is not the schedule's; must
-// return soon. Never called after Generation's destructor has returned.
+// Told by the engine that events wait, or that the generation is done(); pop until there is none.
+// Called on an engine thread that is not the schedule's; must return soon. Never called after
+// Generation's destructor has returned, which may be called inside OnEvents but waits for an
+// OnEvents on another thread: hold no lock there that OnEvents takes.
 class EventListener {
  public:
   virtual ~EventListener() = default;
   virtual void OnEvents() = 0;
 };
 
-// A request under way. Its events wait in a bounded ring: while the ring is full, this request is not
-// scheduled, so a slow reader costs nobody else anything and memory does not grow. Destroying it
-// cancels what is still running. Pop, done, usage and status are for one reader at a time.
+// A request under way. Its events wait in a bounded ring: while the ring is full, this request is
+// not scheduled, so a slow reader costs nobody else anything and memory does not grow. Destroying
+// it cancels what is still running. Pop, done, usage and status are for one reader at a time.
 class Generation {
  public:
   virtual ~Generation() = default;
@@ -180,7 +187,8 @@ class Engine {
 
 // The engine over an executor. executor, model and tokenizer (may be null) are owned by the caller
 // and outlive the engine.
-std::unique_ptr<Engine> MakeEngine(runtime::Executor* executor, const loader::ModelDescription& model,
+std::unique_ptr<Engine> MakeEngine(runtime::Executor* executor,
+                                   const loader::ModelDescription& model,
                                    const loader::Tokenizer* tokenizer,
                                    const ScheduleOptions& options);
 

@@ -15,18 +15,27 @@ namespace mneme::schedule {
 inline constexpr int64_t kRowBlock = 64;
 constexpr int64_t RowBlocks(int64_t n) { return (n + kRowBlock - 1) / kRowBlock; }
 
+struct MassAndCount {
+  double mass = 0;
+  int64_t count = 0;
+};
+
 struct LogitRowKernels {
   // maxima[b] = the largest element of block b, NaN left out (-inf if nothing else is there).
   // Returns the largest of all.
   float (*block_maxima)(const float* x, int64_t n, float* maxima);
   // Whether no element is NaN or infinite.
   bool (*all_finite)(const float* x, int64_t n);
-  // sums[b] = the sum of exp((x_i - max) * scale) over block b. max is finite.
-  void (*block_exp_sums)(const float* x, int64_t n, float max, float scale, float* sums);
-  // y_i = exp((x_i - max) * scale). max is finite.
-  void (*exponentials)(const float* x, int64_t n, float max, float scale, float* y);
-  // Writes the ascending indices i with x_i >= floor to ids [n] and returns their number.
-  int64_t (*at_least)(const float* x, int64_t n, float floor, int32_t* ids);
+  // y_i = exp((x_i - max) * scale), sums[b] = the sum of y over block b. max is finite. y may be
+  // null: then only the sums are wanted.
+  void (*exponentials)(const float* x, int64_t n, float max, float scale, float* y, float* sums);
+  // sums[b] = the sum of block b's elements that are >= floor.
+  void (*block_sums)(const float* x, int64_t n, float floor, float* sums);
+  // The sum of all elements >= floor, and how many they are.
+  MassAndCount (*mass_at_least)(const float* x, int64_t n, float floor);
+  // Writes the ascending indices i with floor <= x_i < ceiling to ids [n] and returns their number;
+  // ceiling +inf lets +inf itself in.
+  int64_t (*in_range)(const float* x, int64_t n, float floor, float ceiling, int32_t* ids);
 };
 
 // REQUIRES: isa <= kernels::DetectIsa().

@@ -85,8 +85,7 @@ TEST(LogitRowTest, ExponentialsAndTheirSumsMatchDoublePrecision) {
       const float scale = 1.25f;
       std::vector<float> sums(static_cast<size_t>(RowBlocks(n)));
       std::vector<float> y(x.size());
-      ResolveLogitRow(isa).block_exp_sums(x.data(), n, max, scale, sums.data());
-      ResolveLogitRow(isa).exponentials(x.data(), n, max, scale, y.data());
+      ResolveLogitRow(isa).exponentials(x.data(), n, max, scale, y.data(), sums.data());
       for (int64_t b = 0; b < RowBlocks(n); ++b) {
         double sum = 0;
         for (int64_t i = b * kRowBlock; i < std::min(n, (b + 1) * kRowBlock); ++i) {
@@ -99,24 +98,58 @@ TEST(LogitRowTest, ExponentialsAndTheirSumsMatchDoublePrecision) {
         // Largest argument about 40, plus the rounding of at most 64 additions.
         ASSERT_NEAR(sums[b], sum, sum * (42 * 0x1p-22 + 64 * 0x1p-24));
       }
+      std::vector<float> only(sums.size());
+      ResolveLogitRow(isa).exponentials(x.data(), n, max, scale, nullptr, only.data());
+      EXPECT_EQ(only, sums);
     }
   }
 }
 
-TEST(LogitRowTest, FindsTheIndicesAtOrAboveAFloorInOrder) {
+TEST(LogitRowTest, MassesAndCountsOfWhatReachesAFloor) {
+  for (Isa isa : Isas()) {
+    for (int64_t n : kSizes) {
+      std::vector<float> x = RandomRow(n, 5);
+      for (float floor : {-1.0f, 0.0f, 2.5f, 100.0f, x[0], -kInf}) {
+        std::vector<float> sums(static_cast<size_t>(RowBlocks(n)));
+        ResolveLogitRow(isa).block_sums(x.data(), n, floor, sums.data());
+        double mass = 0;
+        double magnitude = 0;
+        int64_t count = 0;
+        std::vector<double> blocks(sums.size());
+        for (int64_t i = 0; i < n; ++i) {
+          if (x[i] < floor) continue;
+          mass += x[i];
+          magnitude += std::fabs(x[i]);
+          ++count;
+          blocks[i / kRowBlock] += x[i];
+        }
+        const MassAndCount got = ResolveLogitRow(isa).mass_at_least(x.data(), n, floor);
+        EXPECT_EQ(got.count, count);
+        EXPECT_NEAR(got.mass, mass, magnitude * 70 * 0x1p-24);
+        for (size_t b = 0; b < sums.size(); ++b) {
+          ASSERT_NEAR(sums[b], blocks[b], 64 * 12 * 8 * 0x1p-24);
+        }
+      }
+    }
+  }
+}
+
+TEST(LogitRowTest, FindsTheIndicesInARangeInOrder) {
   for (Isa isa : Isas()) {
     for (int64_t n : kSizes) {
       std::vector<float> x = RandomRow(n, 4);
       if (n > 3) x[3] = kNan;
       for (float floor : {-kInf, -1.0f, 0.0f, 2.5f, 100.0f, x[0]}) {
-        std::vector<int32_t> ids(x.size());
-        ids.resize(
-            static_cast<size_t>(ResolveLogitRow(isa).at_least(x.data(), n, floor, ids.data())));
-        std::vector<int32_t> expected;
-        for (int64_t i = 0; i < n; ++i) {
-          if (x[i] >= floor) expected.push_back(static_cast<int32_t>(i));
+        for (float ceiling : {kInf, 1.0f, x[n - 1]}) {
+          std::vector<int32_t> ids(x.size());
+          ids.resize(static_cast<size_t>(
+              ResolveLogitRow(isa).in_range(x.data(), n, floor, ceiling, ids.data())));
+          std::vector<int32_t> expected;
+          for (int64_t i = 0; i < n; ++i) {
+            if (x[i] >= floor && x[i] < ceiling) expected.push_back(static_cast<int32_t>(i));
+          }
+          ASSERT_EQ(ids, expected) << n << " " << floor << " " << ceiling;
         }
-        ASSERT_EQ(ids, expected) << n << " " << floor;
       }
     }
   }
@@ -126,8 +159,8 @@ TEST(LogitRowTest, Avx2AndAvx512GiveTheSameBits) {
   if (kernels::DetectIsa() < Isa::kAvx512) GTEST_SKIP() << "this machine has no AVX-512";
   const std::vector<float> x = RandomRow(1000, 6);
   std::vector<float> a(RowBlocks(1000)), b(RowBlocks(1000));
-  ResolveLogitRow(Isa::kAvx2).block_exp_sums(x.data(), 1000, 9.0f, 0.7f, a.data());
-  ResolveLogitRow(Isa::kAvx512).block_exp_sums(x.data(), 1000, 9.0f, 0.7f, b.data());
+  ResolveLogitRow(Isa::kAvx2).exponentials(x.data(), 1000, 9.0f, 0.7f, nullptr, a.data());
+  ResolveLogitRow(Isa::kAvx512).exponentials(x.data(), 1000, 9.0f, 0.7f, nullptr, b.data());
   EXPECT_EQ(a, b);
 }
 

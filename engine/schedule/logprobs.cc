@@ -20,7 +20,7 @@ bool Logprobs::Compute(const float* row, int32_t token_id, int32_t top_count, fl
                        std::vector<TokenLogprob>* top) {
   if (!kernels_.all_finite(row, embedding_size_)) return false;
   const float max = kernels_.block_maxima(row, embedding_size_, maxima_.data());
-  kernels_.block_exp_sums(row, embedding_size_, max, 1.0f, sums_.data());
+  kernels_.exponentials(row, embedding_size_, max, 1.0f, nullptr, sums_.data());
   double total = 0;
   for (float sum : sums_) total += sum;
   const double log_total = max + std::log(total);
@@ -40,7 +40,8 @@ bool Logprobs::Compute(const float* row, int32_t token_id, int32_t top_count, fl
                      std::greater<float>());
     bound = *nth;
   }
-  const int64_t n = kernels_.at_least(row, vocab_size_, bound, ids_.data());
+  const int64_t n = kernels_.in_range(row, vocab_size_, bound,
+                                      std::numeric_limits<float>::infinity(), ids_.data());
   std::partial_sort(
       ids_.begin(), ids_.begin() + top_count, ids_.begin() + n,
       [row](int32_t a, int32_t b) { return row[a] != row[b] ? row[a] > row[b] : a < b; });

@@ -11,7 +11,12 @@ namespace mneme::schedule {
 namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kGreedyBelow = 1e-5f;
+// A bisection ends when its range holds this few elements, which are then selected one by one, or
+// after so many halvings: more would separate only weights that differ in their last bits.
+constexpr int64_t kFewEnough = 128;
+constexpr int kMostHalvings = 24;
 
 // Penalties of extreme size must not make an infinity out of a finite logit.
 float Clamp(float x) {
@@ -31,10 +36,11 @@ Sampler::Sampler(int32_t vocab_size, const LogitRowKernels& kernels)
       kernels_(kernels),
       processed_(static_cast<size_t>(vocab_size)),
       maxima_(static_cast<size_t>(RowBlocks(vocab_size))),
-      sums_(maxima_.size()),
       values_(processed_.size()),
       ids_(processed_.size()),
       weights_(processed_.size()),
+      sums_(maxima_.size()),
+      places_(processed_.size()),
       pool_(processed_.size()) {}
 
 int32_t Sampler::Sample(const float* row, const Draw& draw) {
@@ -46,23 +52,16 @@ int32_t Sampler::Sample(const float* row, const Draw& draw) {
   if (max == kMinusInfinity) return 0;
   if (params.temperature < kGreedyBelow) return Greedy(x, max);
 
-  const float inverse_t = 1.0f / params.temperature;
-  const double u = UniformAt(draw.seed, static_cast<uint32_t>(draw.choice),
-                             static_cast<uint32_t>(draw.position));
   float floor = kMinusInfinity;
   if (params.min_p > 0) floor = max + std::log(params.min_p) * params.temperature;
   if (params.top_k > 0 && params.top_k < vocab_size_) {
-    floor = std::max(floor, KthLargest(x, params.top_k));
+    floor = std::max(floor, KthLargest(x, max, params.top_k));
   }
-  const bool top_p = params.top_p < 1;
-  if (floor == kMinusInfinity && !top_p) return DrawFromAll(x, max, inverse_t, u);
-
-  const double mass = floor == kMinusInfinity
-                          ? CollectForTopP(x, max, params.temperature, params.top_p)
-                          : Collect(x, floor, max, inverse_t);
-  // Weight -1 keeps everything.
-  const Cut cut = top_p ? CutAt(mass * params.top_p) : Cut{-1.0f, 0};
-  return DrawFromCandidates(cut, u);
+  Collect(x, floor, max, 1.0f / params.temperature);
+  cut_ = 0;
+  if (params.top_p < 1) CutTopP(params.top_p);
+  return DrawCandidate(UniformAt(draw.seed, static_cast<uint32_t>(draw.choice),
+                                 static_cast<uint32_t>(draw.position)));
 }
 
 const float* Sampler::Process(const float* row, const Draw& draw) {
@@ -90,94 +89,105 @@ int32_t Sampler::Greedy(const float* x, float max) const {
   return static_cast<int32_t>(std::find(x + block * kRowBlock, x + vocab_size_, max) - x);
 }
 
-int32_t Sampler::DrawFromAll(const float* x, float max, float inverse_t, double u) {
-  kernels_.block_exp_sums(x, vocab_size_, max, inverse_t, sums_.data());
-  double total = 0;
-  for (float sum : sums_) total += sum;
-  double left = u * total;
-  const int64_t blocks = static_cast<int64_t>(sums_.size());
-  int64_t block = 0;
-  // The last block with mass takes what rounding leaves over.
-  int64_t last = 0;
-  for (; block < blocks; ++block) {
-    if (sums_[block] <= 0) continue;
-    last = block;
-    if (left < sums_[block]) break;
-    left -= sums_[block];
+void Sampler::Collect(const float* x, float floor, float max, float inverse_t) {
+  all_ = floor == kMinusInfinity;
+  if (all_) {
+    candidates_ = vocab_size_;
+  } else {
+    candidates_ = kernels_.in_range(x, vocab_size_, floor, kInfinity, ids_.data());
+    for (int64_t i = 0; i < candidates_; ++i) values_[i] = x[ids_[i]];
+    x = values_.data();
   }
-  if (block == blocks) {
-    block = last;
-    left = sums_[last];
-  }
-  const int64_t first = block * kRowBlock;
-  const int64_t n = std::min<int64_t>(kRowBlock, vocab_size_ - first);
-  kernels_.exponentials(x + first, n, max, inverse_t, weights_.data());
-  int64_t chosen = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    if (weights_[i] <= 0) continue;
-    chosen = i;
-    if (left < weights_[i]) break;
-    left -= weights_[i];
-  }
-  return static_cast<int32_t>(first + chosen);
+  kernels_.exponentials(x, candidates_, max, inverse_t, weights_.data(), sums_.data());
 }
 
-double Sampler::Collect(const float* x, float floor, float max, float inverse_t) {
-  candidates_ = kernels_.at_least(x, vocab_size_, floor, ids_.data());
-  for (int64_t i = 0; i < candidates_; ++i) values_[i] = x[ids_[i]];
-  kernels_.exponentials(values_.data(), candidates_, max, inverse_t, weights_.data());
-  double mass = 0;
-  for (int64_t i = 0; i < candidates_; ++i) mass += weights_[i];
-  return mass;
+double Sampler::SumOfBlocks() const {
+  double sum = 0;
+  for (int64_t b = 0; b < RowBlocks(candidates_); ++b) sum += sums_[b];
+  return sum;
 }
 
-// Nearly always few tokens hold top_p of the mass: the candidates are those within a distance of
-// the largest logit, which grows until they hold enough. Returns the mass of the whole row.
-double Sampler::CollectForTopP(const float* x, float max, float temperature, float top_p) {
-  const float inverse_t = 1.0f / temperature;
-  kernels_.block_exp_sums(x, vocab_size_, max, inverse_t, sums_.data());
-  double total = 0;
-  for (float sum : sums_) total += sum;
-  // A little more than asked for, because the two masses are rounded differently.
-  const double enough = total * top_p * (1 + 1e-6);
-  for (float distance : {4.0f, 8.0f, 16.0f}) {
-    if (Collect(x, max - distance * temperature, max, inverse_t) >= enough) return total;
-  }
-  Collect(x, kMinusInfinity, max, inverse_t);
-  return total;
-}
-
-float Sampler::KthLargest(const float* x, int32_t k) {
-  // The k-th largest of the blocks' maxima is a floor that at least k elements reach.
-  float bound = kMinusInfinity;
+float Sampler::KthLargest(const float* x, float max, int32_t k) {
+  // The k-th largest of the blocks' maxima is a floor that at least k elements reach. A larger k
+  // needs a search: low is always reached by at least k elements, high by fewer.
+  float low = kMinusInfinity;
+  float high = kInfinity;
   if (static_cast<size_t>(k) <= maxima_.size()) {
     std::ranges::copy(maxima_, values_.begin());
     std::nth_element(values_.begin(), values_.begin() + (k - 1), values_.begin() + maxima_.size(),
                      std::greater<float>());
-    bound = values_[k - 1];
+    low = values_[k - 1];
+  } else {
+    float distance = 1;
+    for (int i = 0; i < kMostHalvings; ++i) {
+      const float middle = low == kMinusInfinity ? max - distance : low + (high - low) / 2;
+      distance *= 2;
+      if (!(middle > low && middle < high)) break;
+      const int64_t count = kernels_.mass_at_least(x, vocab_size_, middle).count;
+      (count >= k ? low : high) = middle;
+      if (high == kInfinity) high = std::nextafter(max, kInfinity);
+      if (count >= k && count - k < kFewEnough) break;
+    }
   }
-  const int64_t n = kernels_.at_least(x, vocab_size_, bound, ids_.data());
-  for (int64_t i = 0; i < n; ++i) values_[i] = x[ids_[i]];
-  std::nth_element(values_.begin(), values_.begin() + (k - 1), values_.begin() + n,
+  const int64_t above = high == kInfinity ? 0 : kernels_.mass_at_least(x, vocab_size_, high).count;
+  const int64_t n = kernels_.in_range(x, vocab_size_, low, high, places_.data());
+  for (int64_t i = 0; i < n; ++i) values_[i] = x[places_[i]];
+  const int64_t rank = k - 1 - above;
+  std::nth_element(values_.begin(), values_.begin() + rank, values_.begin() + n,
                    std::greater<float>());
-  return values_[k - 1];
+  return values_[rank];
+}
+
+void Sampler::CutTopP(float top_p) {
+  const double mass = SumOfBlocks() * top_p;
+  // Bisects for a narrow range of weights that holds the cut: what weighs `low` or more reaches the
+  // mass, what weighs `high` or more does not. The largest weight is about 1.
+  float low = 0;
+  float high = 2;
+  double above = 0;
+  int64_t count_low = candidates_;
+  int64_t count_high = 0;
+  float middle = 0.5f;
+  for (int i = 0; i < kMostHalvings && count_low - count_high > kFewEnough; ++i) {
+    const MassAndCount got = kernels_.mass_at_least(weights_.data(), candidates_, middle);
+    if (got.mass >= mass) {
+      low = middle;
+      count_low = got.count;
+    } else {
+      high = middle;
+      count_high = got.count;
+      above = got.mass;
+    }
+    // By orders of magnitude until there is a lower end, then geometrically.
+    const float next = low == 0 ? high * high * 0.25f : std::sqrt(low * high);
+    if (!(next > low && next < high)) break;
+    middle = next;
+  }
+  const int64_t n = kernels_.in_range(weights_.data(), candidates_, low, high, places_.data());
+  for (int64_t i = 0; i < n; ++i) pool_[i] = Boundary{weights_[places_[i]], places_[i]};
+  const Boundary cut = SelectByMass(n, mass - above);
+  for (int64_t i = 0; i < n; ++i) {
+    if (pool_[i].weight == cut.weight && pool_[i].place > cut.place) weights_[pool_[i].place] = 0;
+  }
+  // Weights below the cut stay in weights_, but their blocks' sums leave them out.
+  cut_ = cut.weight;
+  kernels_.block_sums(weights_.data(), candidates_, cut_, sums_.data());
 }
 
 // Quickselect by mass: the range [begin, end) always holds the cut, and `mass` is what it has to
-// contribute. Expected time is linear in the candidates.
-Sampler::Cut Sampler::CutAt(double mass) {
-  for (int64_t i = 0; i < candidates_; ++i) pool_[i] = Candidate{weights_[i], ids_[i]};
+// contribute. Expected time is linear.
+Sampler::Boundary Sampler::SelectByMass(int64_t size, double mass) {
   auto begin = pool_.begin();
-  auto end = pool_.begin() + candidates_;
+  auto end = pool_.begin() + size;
   while (begin != end) {
     const float a = begin->weight;
     const float b = (begin + (end - begin) / 2)->weight;
     const float c = (end - 1)->weight;
     const float pivot = std::max(std::min(a, b), std::min(std::max(a, b), c));
     const auto equal =
-        std::partition(begin, end, [pivot](const Candidate& x) { return x.weight > pivot; });
+        std::partition(begin, end, [pivot](const Boundary& x) { return x.weight > pivot; });
     const auto less =
-        std::partition(equal, end, [pivot](const Candidate& x) { return x.weight == pivot; });
+        std::partition(equal, end, [pivot](const Boundary& x) { return x.weight == pivot; });
     double heavier = 0;
     for (auto it = begin; it != equal; ++it) heavier += it->weight;
     if (equal != begin && heavier >= mass) {
@@ -188,36 +198,39 @@ Sampler::Cut Sampler::CutAt(double mass) {
     if (heavier + equals >= mass) {
       const double needed = pivot > 0 ? std::ceil((mass - heavier) / pivot) : 1;
       const int64_t rank = std::clamp<int64_t>(static_cast<int64_t>(needed), 1, less - equal) - 1;
-      const auto by_id = [](const Candidate& x, const Candidate& y) {
-        return x.token_id < y.token_id;
-      };
-      std::nth_element(equal, equal + rank, less, by_id);
+      const auto by_place = [](const Boundary& x, const Boundary& y) { return x.place < y.place; };
+      std::nth_element(equal, equal + rank, less, by_place);
       return *(equal + rank);
     }
     mass -= heavier + equals;
     begin = less;
   }
-  // Rounding asked for more than there is.
-  return Cut{-1.0f, 0};
+  // Rounding asked for more than there is: everything stays.
+  return Boundary{0, static_cast<int32_t>(candidates_)};
 }
 
-int32_t Sampler::DrawFromCandidates(Cut cut, double u) const {
-  const auto kept = [cut](float weight, int32_t id) {
-    return weight > cut.weight || (weight == cut.weight && id <= cut.token_id);
-  };
-  double total = 0;
-  for (int64_t i = 0; i < candidates_; ++i) {
-    if (kept(weights_[i], ids_[i])) total += weights_[i];
+int32_t Sampler::DrawCandidate(double u) const {
+  double left = u * SumOfBlocks();
+  const int64_t blocks = RowBlocks(candidates_);
+  int64_t block = 0;
+  // What rounding leaves over falls to the last block, or token, with mass.
+  int64_t last = 0;
+  for (; block < blocks; ++block) {
+    if (sums_[block] <= 0) continue;
+    last = block;
+    if (left < sums_[block]) break;
+    left -= sums_[block];
   }
-  double left = u * total;
-  int32_t chosen = ids_[0];
-  for (int64_t i = 0; i < candidates_; ++i) {
-    if (weights_[i] <= 0 || !kept(weights_[i], ids_[i])) continue;
-    chosen = ids_[i];
+  const int64_t first = last * kRowBlock;
+  const int64_t end = std::min(candidates_, first + kRowBlock);
+  int64_t chosen = first;
+  for (int64_t i = first; i < end; ++i) {
+    if (weights_[i] <= 0 || weights_[i] < cut_) continue;
+    chosen = i;
     if (left < weights_[i]) break;
     left -= weights_[i];
   }
-  return chosen;
+  return all_ ? static_cast<int32_t>(chosen) : ids_[chosen];
 }
 
 }  // namespace mneme::schedule

@@ -13,8 +13,9 @@
 //      UniformAt(seed, choice, position)
 //
 // These are vLLM's meanings; where it leaves ties to chance, the rules above decide. The token is a
-// function of the row and the draw alone. No pass sorts the vocabulary: the costs are a copy when
-// 1-4 have something to do, one pass for the maximum and one or two for exponentials.
+// function of the row and the draw alone. Nothing sorts the vocabulary: the costs are a copy when
+// 1-4 have something to do, a pass for the maximum, one for exponentials, and for top-p (or a large
+// top-k) about ten passes that bisect for the cut.
 //
 // All memory is taken in the constructor. For one thread.
 #ifndef MNEME_ENGINE_SCHEDULE_SAMPLER_H_
@@ -54,33 +55,37 @@ class Sampler {
   int32_t Sample(const float* row, const Draw& draw);
 
  private:
-  struct Candidate {
+  // A candidate that top-p may cut, by its place among the candidates.
+  struct Boundary {
     float weight;
-    int32_t token_id;
+    int32_t place;
   };
-  // What top-p keeps: heavier than `weight`, or as heavy with an id up to token_id.
-  using Cut = Candidate;
 
   const float* Process(const float* row, const Draw& draw);
   int32_t Greedy(const float* x, float max) const;
-  int32_t DrawFromAll(const float* x, float max, float inverse_t, double u);
-  // Collects the candidates with x >= floor, their weights exp((x - max) / T); returns their mass.
-  double Collect(const float* x, float floor, float max, float inverse_t);
-  double CollectForTopP(const float* x, float max, float temperature, float top_p);
-  float KthLargest(const float* x, int32_t k);
-  Cut CutAt(double mass);
-  int32_t DrawFromCandidates(Cut cut, double u) const;
+  float KthLargest(const float* x, float max, int32_t k);
+  // Sets the candidates, those with x >= floor, their weights exp((x - max) / T) and sums_.
+  void Collect(const float* x, float floor, float max, float inverse_t);
+  // Finds the cut of top-p, and takes what it drops out of sums_.
+  void CutTopP(float top_p);
+  // Of pool_[0, size): what comes last of the heaviest that together reach `mass`.
+  Boundary SelectByMass(int64_t size, double mass);
+  int32_t DrawCandidate(double u) const;
+  double SumOfBlocks() const;
 
   int32_t vocab_size_;
   const LogitRowKernels& kernels_;
   std::vector<float> processed_;  // [vocab_size]
   std::vector<float> maxima_;     // [blocks]
-  std::vector<float> sums_;       // [blocks]
   std::vector<float> values_;     // [vocab_size]
-  std::vector<int32_t> ids_;      // [vocab_size]
-  std::vector<float> weights_;    // [vocab_size]
-  std::vector<Candidate> pool_;   // [vocab_size]
-  int64_t candidates_ = 0;        // entries of ids_ and weights_ in use
+  std::vector<int32_t> ids_;      // [vocab_size] of the candidates, ascending
+  std::vector<float> weights_;    // [vocab_size] of the candidates
+  std::vector<float> sums_;       // [blocks] of weights_
+  std::vector<int32_t> places_;   // [vocab_size]
+  std::vector<Boundary> pool_;    // [vocab_size]
+  float cut_ = 0;                 // candidates that weigh less are dropped
+  int64_t candidates_ = 0;
+  bool all_ = false;  // every id is a candidate, and ids_ is not filled
 };
 
 }  // namespace mneme::schedule
