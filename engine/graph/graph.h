@@ -62,9 +62,10 @@ struct Graph {
   std::map<std::string, int32_t> trace;  // tensors that `eval --trace` reads, by name
 };
 
-// Operands by position. Inputs and outputs are tensors, weights are weights; [x] may be absent, * is
-// in place.
 // clang-format off
+// Operands by position. Inputs and outputs are tensors, weights are weights; [x] may be absent, * is
+// in place. The step's token ids, positions, spans and logit rows are not operands: every rank has
+// them.
 //   operator               inputs                weights                       outputs
 //   EMBEDDING                                    table                         y
 //   LINEAR                 x                     w, [bias]                     y
@@ -86,7 +87,6 @@ struct Graph {
 //   VALUE_GATHER           slot, group, weight,  table                         y
 //                          [pre_query]
 // clang-format on
-// The step's token ids, positions, spans and logit rows are not operands: every rank has them.
 
 // Empty string, or what is wrong with the graph: an operand out of range, a tensor read before it
 // is written or after another operator took its memory, a wrong number of operands, shapes that do
