@@ -14,7 +14,10 @@ ConfigFields::ConfigFields(std::string file, std::string section, YamlSection va
     : file_(std::move(file)), section_(std::move(section)), values_(std::move(values)) {}
 
 void ConfigFields::Refuse(const std::string& name, const std::string& why) {
-  if (!status_.ok()) return;
+  if (status_.ok()) RefuseInstead(name, why);
+}
+
+void ConfigFields::RefuseInstead(const std::string& name, const std::string& why) {
   const auto it = values_.find(name);
   const std::string where =
       it == values_.end() ? "" : absl::StrCat(" (line ", it->second.line, ")");

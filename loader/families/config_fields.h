@@ -47,6 +47,9 @@ class ConfigFields {
 
   // Records an error of field `name` unless there is one already.
   void Refuse(const std::string& name, const std::string& why);
+  // Records an error that explains others, such as a misspelled name, in place of one recorded
+  // before.
+  void RefuseInstead(const std::string& name, const std::string& why);
   const absl::Status& status() const { return status_; }
 
  private:

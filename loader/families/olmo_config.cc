@@ -169,8 +169,9 @@ absl::StatusOr<OlmoConfig> ParseOlmoConfig(std::string_view text, const std::str
   }
   for (const std::string& name : fields.Unread()) {
     if (IsTrainingOnly(name)) continue;
-    fields.Refuse(name, name == "block_group_size" ? "block groups are not served"
-                                                   : "unknown setting, not served");
+    fields.RefuseInstead(name, name == "block_group_size" ? "block groups are not served"
+                                                          : "unknown setting, not served");
+    break;
   }
   if (!fields.status().ok()) return fields.status();
   return config;

@@ -1,5 +1,7 @@
 #include "loader/model/weight_role.h"
 
+#include <iterator>
+
 #include "absl/strings/str_cat.h"
 
 namespace mneme::loader {
@@ -9,114 +11,74 @@ namespace {
 enum class Place { kModel, kBlock, kMemory };
 
 struct RoleName {
+  Role role;
   Place place;
   const char* name;
 };
 
-RoleName NameOf(Role role) {
-  switch (role) {
-    case Role::kEmbedding:
-      return {Place::kModel, "embedding"};
-    case Role::kEmbeddingNormWeight:
-      return {Place::kModel, "embedding_norm.weight"};
-    case Role::kEmbeddingNormBias:
-      return {Place::kModel, "embedding_norm.bias"};
-    case Role::kFinalNormWeight:
-      return {Place::kModel, "final_norm.weight"};
-    case Role::kFinalNormBias:
-      return {Place::kModel, "final_norm.bias"};
-    case Role::kHead:
-      return {Place::kModel, "head"};
-    case Role::kHeadBias:
-      return {Place::kModel, "head.bias"};
-    case Role::kRopeCos:
-      return {Place::kModel, "rope_cos"};
-    case Role::kRopeSin:
-      return {Place::kModel, "rope_sin"};
-    case Role::kAttentionNormWeight:
-      return {Place::kBlock, "attention_norm.weight"};
-    case Role::kAttentionNormBias:
-      return {Place::kBlock, "attention_norm.bias"};
-    case Role::kQuery:
-      return {Place::kBlock, "query"};
-    case Role::kKey:
-      return {Place::kBlock, "key"};
-    case Role::kValue:
-      return {Place::kBlock, "value"};
-    case Role::kQueryBias:
-      return {Place::kBlock, "query.bias"};
-    case Role::kKeyBias:
-      return {Place::kBlock, "key.bias"};
-    case Role::kValueBias:
-      return {Place::kBlock, "value.bias"};
-    case Role::kQueryNormWeight:
-      return {Place::kBlock, "query_norm.weight"};
-    case Role::kQueryNormBias:
-      return {Place::kBlock, "query_norm.bias"};
-    case Role::kKeyNormWeight:
-      return {Place::kBlock, "key_norm.weight"};
-    case Role::kKeyNormBias:
-      return {Place::kBlock, "key_norm.bias"};
-    case Role::kAttentionOut:
-      return {Place::kBlock, "attention_out"};
-    case Role::kAttentionOutBias:
-      return {Place::kBlock, "attention_out.bias"};
-    case Role::kFfnNormWeight:
-      return {Place::kBlock, "ffn_norm.weight"};
-    case Role::kFfnNormBias:
-      return {Place::kBlock, "ffn_norm.bias"};
-    case Role::kFfnUp:
-      return {Place::kBlock, "ffn_up"};
-    case Role::kFfnGate:
-      return {Place::kBlock, "ffn_gate"};
-    case Role::kFfnUpBias:
-      return {Place::kBlock, "ffn_up.bias"};
-    case Role::kFfnGateBias:
-      return {Place::kBlock, "ffn_gate.bias"};
-    case Role::kFfnDown:
-      return {Place::kBlock, "ffn_down"};
-    case Role::kFfnDownBias:
-      return {Place::kBlock, "ffn_down.bias"};
-    case Role::kMemoryQuery:
-      return {Place::kMemory, "query"};
-    case Role::kMemoryQueryNormWeight:
-      return {Place::kMemory, "query_norm.weight"};
-    case Role::kMemoryQueryNormBias:
-      return {Place::kMemory, "query_norm.bias"};
-    case Role::kMemoryKeys:
-      return {Place::kMemory, "keys"};
-    case Role::kMemoryKeyInverseNorm:
-      return {Place::kMemory, "key_inverse_norm"};
-    case Role::kMemoryKeyMean:
-      return {Place::kMemory, "key_mean"};
-    case Role::kMemoryKeysNormWeight:
-      return {Place::kMemory, "keys_norm.weight"};
-    case Role::kMemoryKeysNormBias:
-      return {Place::kMemory, "keys_norm.bias"};
-    case Role::kMemoryRowDirection:
-      return {Place::kMemory, "row_direction"};
-    case Role::kMemoryColumnDirection:
-      return {Place::kMemory, "column_direction"};
-    case Role::kMemoryCores:
-      return {Place::kMemory, "cores"};
-    case Role::kMemoryShuffle:
-      return {Place::kMemory, "shuffle"};
-    case Role::kMemoryPreQuery:
-      return {Place::kMemory, "pre_query"};
-    case Role::kMemoryTable:
-      return {Place::kMemory, "table"};
-    case Role::kMemoryGate:
-      return {Place::kMemory, "gate"};
-    case Role::kMemoryOut:
-      return {Place::kMemory, "out"};
+// In the order of Role, which is checked below.
+constexpr RoleName kNames[] = {
+    {Role::kEmbedding, Place::kModel, "embedding"},
+    {Role::kEmbeddingNormWeight, Place::kModel, "embedding_norm.weight"},
+    {Role::kEmbeddingNormBias, Place::kModel, "embedding_norm.bias"},
+    {Role::kFinalNormWeight, Place::kModel, "final_norm.weight"},
+    {Role::kFinalNormBias, Place::kModel, "final_norm.bias"},
+    {Role::kHead, Place::kModel, "head"},
+    {Role::kHeadBias, Place::kModel, "head.bias"},
+    {Role::kRopeCos, Place::kModel, "rope_cos"},
+    {Role::kRopeSin, Place::kModel, "rope_sin"},
+    {Role::kAttentionNormWeight, Place::kBlock, "attention_norm.weight"},
+    {Role::kAttentionNormBias, Place::kBlock, "attention_norm.bias"},
+    {Role::kQuery, Place::kBlock, "query"},
+    {Role::kKey, Place::kBlock, "key"},
+    {Role::kValue, Place::kBlock, "value"},
+    {Role::kQueryBias, Place::kBlock, "query.bias"},
+    {Role::kKeyBias, Place::kBlock, "key.bias"},
+    {Role::kValueBias, Place::kBlock, "value.bias"},
+    {Role::kQueryNormWeight, Place::kBlock, "query_norm.weight"},
+    {Role::kQueryNormBias, Place::kBlock, "query_norm.bias"},
+    {Role::kKeyNormWeight, Place::kBlock, "key_norm.weight"},
+    {Role::kKeyNormBias, Place::kBlock, "key_norm.bias"},
+    {Role::kAttentionOut, Place::kBlock, "attention_out"},
+    {Role::kAttentionOutBias, Place::kBlock, "attention_out.bias"},
+    {Role::kFfnNormWeight, Place::kBlock, "ffn_norm.weight"},
+    {Role::kFfnNormBias, Place::kBlock, "ffn_norm.bias"},
+    {Role::kFfnUp, Place::kBlock, "ffn_up"},
+    {Role::kFfnGate, Place::kBlock, "ffn_gate"},
+    {Role::kFfnUpBias, Place::kBlock, "ffn_up.bias"},
+    {Role::kFfnGateBias, Place::kBlock, "ffn_gate.bias"},
+    {Role::kFfnDown, Place::kBlock, "ffn_down"},
+    {Role::kFfnDownBias, Place::kBlock, "ffn_down.bias"},
+    {Role::kMemoryQuery, Place::kMemory, "query"},
+    {Role::kMemoryQueryNormWeight, Place::kMemory, "query_norm.weight"},
+    {Role::kMemoryQueryNormBias, Place::kMemory, "query_norm.bias"},
+    {Role::kMemoryKeys, Place::kMemory, "keys"},
+    {Role::kMemoryKeyInverseNorm, Place::kMemory, "key_inverse_norm"},
+    {Role::kMemoryKeyMean, Place::kMemory, "key_mean"},
+    {Role::kMemoryKeysNormWeight, Place::kMemory, "keys_norm.weight"},
+    {Role::kMemoryKeysNormBias, Place::kMemory, "keys_norm.bias"},
+    {Role::kMemoryRowDirection, Place::kMemory, "row_direction"},
+    {Role::kMemoryColumnDirection, Place::kMemory, "column_direction"},
+    {Role::kMemoryCores, Place::kMemory, "cores"},
+    {Role::kMemoryShuffle, Place::kMemory, "shuffle"},
+    {Role::kMemoryPreQuery, Place::kMemory, "pre_query"},
+    {Role::kMemoryTable, Place::kMemory, "table"},
+    {Role::kMemoryGate, Place::kMemory, "gate"},
+    {Role::kMemoryOut, Place::kMemory, "out"},
+};
+
+constexpr bool InOrder() {
+  for (size_t i = 0; i < std::size(kNames); ++i) {
+    if (kNames[i].role != static_cast<Role>(i)) return false;
   }
-  return {Place::kModel, "?"};
+  return std::size(kNames) == static_cast<size_t>(Role::kMemoryOut) + 1;
 }
+static_assert(InOrder(), "every role has a name, in its place");
 
 }  // namespace
 
 std::string WeightName(const WeightId& id) {
-  const RoleName role = NameOf(id.role);
+  const RoleName& role = kNames[static_cast<size_t>(id.role)];
   if (role.place == Place::kModel) return role.name;
   const char* place = role.place == Place::kBlock ? "block" : "memory";
   // A table that all memory layers share belongs to none of them.
