@@ -47,9 +47,12 @@ int64_t KvBytesPerPosition(const graph::Graph& graph) {
 
 absl::StatusOr<int32_t> KvBlocks(const ModelOptions& options, const graph::Graph& graph,
                                  int64_t max_positions) {
-  if (options.kv_block_tokens < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("kv_block_tokens is ", options.kv_block_tokens, ", must be at least 1"));
+  for (const auto& [name, value] : {std::pair("kv_block_tokens", options.kv_block_tokens),
+                                    std::pair("max_sequences", options.max_sequences),
+                                    std::pair("max_step_tokens", options.max_step_tokens)}) {
+    if (value < 1) {
+      return absl::InvalidArgumentError(absl::StrCat(name, " is ", value, ", must be at least 1"));
+    }
   }
   const int64_t block_bytes = KvBytesPerPosition(graph) * options.kv_block_tokens;
   const int64_t per_sequence =
