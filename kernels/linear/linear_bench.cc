@@ -4,8 +4,6 @@
 // registers' peak. Cold rows walk through several matrices, so that each call reads memory.
 #include <algorithm>
 #include <cstdio>
-#include <utility>
-#include <vector>
 
 #include "kernels/device/buffer.h"
 #include "kernels/linear/linear.h"
@@ -27,11 +25,15 @@ void RunCase(const Case& c, Isa isa, DType dtype, double peak, const Buffer& mem
   const int64_t copies = c.cold ? std::max<int64_t>(1, kColdBytes / weight_bytes) : 1;
   const double bandwidth = MeasureReadBandwidth(c.cold ? kColdBytes : weight_bytes, isa);
   for (int64_t tokens : {1, 2, 4, 16, 64, 256}) {
-    std::vector<float> x(static_cast<size_t>(tokens * c.in), 0.5f);
-    std::vector<float> y(static_cast<size_t>(tokens * c.out));
+    // Cache-line aligned, as the runtime's arena gives them.
+    const absl::StatusOr<Buffer> x = Buffer::Allocate(tokens * c.in * 4, Pages::kNormal);
+    const absl::StatusOr<Buffer> y = Buffer::Allocate(tokens * c.out * 4, Pages::kNormal);
+    if (!x.ok() || !y.ok()) return;
+    float* x_data = reinterpret_cast<float*>(x->data());
+    std::fill(x_data, x_data + tokens * c.in, 0.5f);
     LinearArgs args;
-    args.x = MakeMatrix<const float>(x.data(), tokens, c.in);
-    args.y = MakeMatrix(y.data(), tokens, c.out);
+    args.x = MakeMatrix<const float>(x_data, tokens, c.in);
+    args.y = MakeMatrix(reinterpret_cast<float*>(y->data()), tokens, c.out);
     args.w = {memory.data(), dtype, c.out, c.in, c.in};
     const LinearFn linear = ResolveLinear(dtype, isa);
     int64_t copy = 0;
