@@ -18,6 +18,14 @@ namespace {
 // How long a reader may be behind before others' waiting costs its choices their blocks.
 constexpr std::chrono::milliseconds kPatience{20};
 
+// Events that the span's prompt rows cause: each tells of the token behind it, if that is the
+// prompt's.
+int32_t PromptEvents(const Request& request, const ScheduledSpan& span) {
+  if (!request.params.prompt_logprobs) return 0;
+  const int32_t end = span.first_prompt_position + span.prompt_rows;
+  return span.prompt_rows - (span.prompt_rows > 0 && end == request.prompt_tokens ? 1 : 0);
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const runtime::StepLimits& limits, const ScheduleOptions& options)
@@ -242,6 +250,9 @@ void Scheduler::Stop(Choice* choice, ChoiceState state) {
   choice->state = state;
 }
 
+// With room for one event, a budget and a logit row left, at least one row is scheduled, unless the
+// choice has only its last row left and an echo to wait for. So nobody waits for room without being
+// paused, which is what makes the reader wake the schedule.
 int32_t Scheduler::Schedule(Choice* choice, int32_t most) {
   Request& request = *choice->request;
   int32_t room = request.Room();
@@ -258,7 +269,7 @@ int32_t Scheduler::Schedule(Choice* choice, int32_t most) {
   if (draws && span.rows == known - choice->computed && choice->EchoPending()) --span.rows;
   AddPromptRows(choice, room, &span);
   if (draws && span.rows == known - choice->computed) {
-    const int32_t events = request.params.prompt_logprobs ? span.prompt_rows : 0;
+    const int32_t events = PromptEvents(request, span);
     // With all_logits the prompt's last row is a prompt row and drawn from.
     const bool own_row = span.first_prompt_position + span.prompt_rows < known;
     if ((own_row && logit_rows_left_ <= span.prompt_rows) || room <= events) {
@@ -269,8 +280,7 @@ int32_t Scheduler::Schedule(Choice* choice, int32_t most) {
     }
   }
   if (span.rows <= 0) return 0;
-  span.promised =
-      (request.params.prompt_logprobs ? span.prompt_rows : 0) + (span.sample_row >= 0 ? 1 : 0);
+  span.promised = PromptEvents(request, span) + (span.sample_row >= 0 ? 1 : 0);
   request.promised += span.promised;
   AddToStep(choice, span);
   return span.rows;

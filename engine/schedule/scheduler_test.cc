@@ -245,6 +245,30 @@ TEST_F(SchedulerTest, PromptLogprobsNeverExceedTheRoomOfTheRing) {
   EXPECT_EQ(spans_[0].promised, 65);
 }
 
+// A ring with one slot left must let each of these go on, or pause it: else nobody would wake the
+// schedule when the reader makes room.
+TEST_F(SchedulerTest, OneSlotOfRoomIsEnoughToGoOn) {
+  for (bool all_logits : {false, true}) {
+    for (bool prompt_logprobs : {false, true}) {
+      GenerateRequest params;
+      params.all_logits = all_logits;
+      if (prompt_logprobs) params.prompt_logprobs = 0;
+      Request* request = Add(5, 3, params);
+      // Never more than one slot.
+      while (request->Room() > 1) {
+        request->ring.Begin();
+        request->ring.Commit();
+      }
+      int steps = 0;
+      while (request->choices[0]->tokens.size() == 5) {
+        ASSERT_EQ(RunStep().size(), 1u) << all_logits << prompt_logprobs << " after " << steps;
+        ASSERT_LT(++steps, 10);
+      }
+      scheduler_->Finish(request->choices[0].get());
+    }
+  }
+}
+
 TEST_F(SchedulerTest, DistrustedBlocksAreNotFoundAgain) {
   Request* request = Add(40, 2);
   RunStep();
