@@ -12,9 +12,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "tests/model/golden_case.h"
 
-namespace mneme::testing {
+namespace mneme {
 namespace {
 
 using std::chrono::milliseconds;
@@ -228,4 +227,4 @@ TEST(ServingErrorTest, OptionsThatMakeNoSenseAreRefusedByName) {
 }
 
 }  // namespace
-}  // namespace mneme::testing
+}  // namespace mneme

@@ -10,7 +10,7 @@
 #include "engine/plan_model.h"
 #include "gtest/gtest.h"
 
-namespace mneme::testing {
+namespace mneme {
 namespace {
 
 bool update = false;
@@ -32,7 +32,7 @@ void Check(const std::string& name) {
   absl::StatusOr<PlannedModel> planned = PlanModel(options);
   ASSERT_TRUE(planned.ok()) << planned.status();
   const std::string text = plan::Explain(planned->plan);
-  const std::string path = "tests/model/testdata/" + name + ".plan.txt";
+  const std::string path = "engine/testdata/" + name + ".plan.txt";
   if (update) {
     std::ofstream(path) << text;
     return;
@@ -40,14 +40,14 @@ void Check(const std::string& name) {
   EXPECT_EQ(text, ReadFile(path));
 }
 
-TEST(PlanTextTest, MemoryModel) { Check("ultramem_v2"); }
-TEST(PlanTextTest, ModelWithSkippedMemoryAndEveryOption) { Check("ultramem_v2_options"); }
+TEST(PlanModelTest, MemoryModel) { Check("ultramem_v2"); }
+TEST(PlanModelTest, ModelWithSkippedMemoryAndEveryOption) { Check("ultramem_v2_options"); }
 
 }  // namespace
-}  // namespace mneme::testing
+}  // namespace mneme
 
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
-  mneme::testing::update = argc > 1 && std::string(argv[1]) == "--update";
+  mneme::update = argc > 1 && std::string(argv[1]) == "--update";
   return RUN_ALL_TESTS();
 }
