@@ -6,6 +6,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 namespace mneme::server {
 namespace {
@@ -14,6 +15,15 @@ using Arena = google::protobuf::Arena;
 
 // Texts up to this size are tokenized on gRPC's thread: well under a millisecond.
 constexpr size_t kInlineTextBytes = 8 << 10;
+
+// The engine calls the token ids "prompt"; the client sent them in another field.
+absl::Status InFieldsOfTheWire(const absl::Status& status, const v1::GenerateRequest& request) {
+  constexpr absl::string_view kEngineField = "prompt: ";
+  absl::string_view message = status.message();
+  if (!absl::ConsumePrefix(&message, kEngineField)) return status;
+  const char* field = request.has_token_ids() ? "token_ids: " : "text: ";
+  return absl::Status(status.code(), absl::StrCat(field, message));
+}
 
 double Milliseconds(double seconds) { return seconds * 1e3; }
 
@@ -68,11 +78,12 @@ absl::Status GenerateCall::Submit() {
     if (peer_gone_) return absl::CancelledError("cancelled by the client");
     if (!aborted_.ok()) return aborted_;
   }
-  writer_ = std::make_unique<ReplyWriter>(id_, shared_.engine->tokenizer());
+  writer_ = std::make_unique<ReplyWriter>(id_, shared_.engine->tokenizer(),
+                                          engine_request_.logprobs.has_value());
   // Not under the lock: the engine may already call OnEvents before it returns.
   absl::StatusOr<std::unique_ptr<Generation>> generation =
       shared_.engine->Generate(std::move(engine_request_), this);
-  if (!generation.ok()) return generation.status();
+  if (!generation.ok()) return InFieldsOfTheWire(generation.status(), *request_);
   bool unwanted;
   {
     const std::lock_guard lock(mutex_);

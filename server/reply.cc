@@ -20,8 +20,9 @@ void AddClass(const char* name, double read, double written, v1::Traffic* out) {
 
 }  // namespace
 
-ReplyWriter::ReplyWriter(std::string request_id, const loader::Tokenizer* tokenizer)
-    : request_id_(std::move(request_id)), tokenizer_(tokenizer) {
+ReplyWriter::ReplyWriter(std::string request_id, const loader::Tokenizer* tokenizer,
+                         bool with_logprobs)
+    : request_id_(std::move(request_id)), tokenizer_(tokenizer), with_logprobs_(with_logprobs) {
   delta_of_choice_.fill(-1);
 }
 
@@ -63,7 +64,7 @@ void ReplyWriter::AddToken(const OutputEvent& event, v1::GenerateReply* reply) {
   v1::ChoiceDelta* delta = DeltaOf(event.choice, reply);
   delta->add_token_ids(event.token_id);
   delta->mutable_text()->append(event.text);
-  if (event.has_logprob) FillLogprobs(event, delta->add_logprobs());
+  if (with_logprobs_) FillLogprobs(event, delta->add_logprobs());
 }
 
 void ReplyWriter::AddFinish(const OutputEvent& event, v1::GenerateReply* reply) {

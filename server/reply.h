@@ -17,8 +17,10 @@ inline constexpr int kMaxChoices = 64;
 // Fills replies of one request. For one thread at a time.
 class ReplyWriter {
  public:
-  // tokenizer may be null: log-probabilities then have no text.
-  ReplyWriter(std::string request_id, const loader::Tokenizer* tokenizer);
+  // tokenizer may be null: log-probabilities then have no text. with_logprobs: every token of a delta
+  // has an entry in its logprobs, also one whose probability was not asked for (of the prompt, under
+  // echo): that one has a token id and text only.
+  ReplyWriter(std::string request_id, const loader::Tokenizer* tokenizer, bool with_logprobs);
 
   // Clears *reply and moves the waiting events into it, up to a bound that keeps a reply far below
   // the wire's message limit. True: it carries at least one. Reusing one reply, this allocates
@@ -37,6 +39,7 @@ class ReplyWriter {
 
   const std::string request_id_;
   const loader::Tokenizer* const tokenizer_;
+  const bool with_logprobs_;
   // By choice: its delta's place in the reply being filled, or -1.
   std::array<int16_t, kMaxChoices> delta_of_choice_;
   // By FinishReason: some choice ended so.

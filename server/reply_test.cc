@@ -48,7 +48,7 @@ TEST(ReplyWriterTest, BatchesWhatWaitsByChoice) {
   generation.events = {Token(0, 1, "a"), Token(2, 5, "x"), Token(0, 2, "b"),
                        Finish(2, FinishReason::kStop, "y")};
   generation.events.back().stop_string = "END";
-  ReplyWriter writer("id", nullptr);
+  ReplyWriter writer("id", nullptr, false);
   v1::GenerateReply reply;
   ASSERT_TRUE(writer.Fill(&generation, &reply));
   EXPECT_EQ(reply.request_id(), "id");
@@ -76,7 +76,7 @@ TEST(ReplyWriterTest, BatchesWhatWaitsByChoice) {
 TEST(ReplyWriterTest, OneReplyIsBounded) {
   ScriptedGeneration generation;
   for (int i = 0; i < 1000; ++i) generation.events.push_back(Token(0, i, "t"));
-  ReplyWriter writer("id", nullptr);
+  ReplyWriter writer("id", nullptr, false);
   v1::GenerateReply reply;
   int tokens = 0;
   int replies = 0;
@@ -97,7 +97,7 @@ TEST(ReplyWriterTest, PromptLogprobsStandApart) {
   event.logprob = -0.1f;
   event.top = top;
   generation.events = {event};
-  ReplyWriter writer("id", nullptr);
+  ReplyWriter writer("id", nullptr, false);
   v1::GenerateReply reply;
   ASSERT_TRUE(writer.Fill(&generation, &reply));
   EXPECT_EQ(reply.choices_size(), 0);
@@ -107,12 +107,25 @@ TEST(ReplyWriterTest, PromptLogprobsStandApart) {
   EXPECT_EQ(reply.prompt_logprobs(0).top(1).logprob(), -2.0f);
 }
 
+TEST(ReplyWriterTest, EveryTokenHasALogprobEntryWhenTheyWereAskedFor) {
+  ScriptedGeneration generation;
+  generation.events = {Token(0, 3, "a"), Token(0, 4, "b")};
+  generation.events[1].has_logprob = true;
+  generation.events[1].logprob = -1.5f;
+  ReplyWriter writer("id", nullptr, true);
+  v1::GenerateReply reply;
+  ASSERT_TRUE(writer.Fill(&generation, &reply));
+  ASSERT_EQ(reply.choices(0).logprobs_size(), 2);
+  EXPECT_EQ(reply.choices(0).logprobs(0).token().token_id(), 3);
+  EXPECT_EQ(reply.choices(0).logprobs(1).token().logprob(), -1.5f);
+}
+
 TEST(ReplyWriterTest, AStopTokenIsNamed) {
   ScriptedGeneration generation;
   OutputEvent event = Finish(0, FinishReason::kStop, "");
   event.stop_token_id = 0;
   generation.events = {event};
-  ReplyWriter writer("id", nullptr);
+  ReplyWriter writer("id", nullptr, false);
   v1::GenerateReply reply;
   ASSERT_TRUE(writer.Fill(&generation, &reply));
   EXPECT_TRUE(reply.choices(0).has_stop_token_id());

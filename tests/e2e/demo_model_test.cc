@@ -1,0 +1,124 @@
+// The demo model: its losses and greedy texts as the training code gave them, and `mneme demo`.
+
+#include <fstream>
+#include <sstream>
+
+#include "clients/cli/command_line.h"
+#include "clients/cli/verbs.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/e2e/served_model.h"
+
+namespace mneme::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+
+struct Outcome {
+  int exit_status;
+  std::string out;
+  std::string err;
+};
+
+Outcome Mneme(std::vector<std::string> arguments) {
+  std::istringstream in;
+  std::ostringstream out, err;
+  const int exit_status = cli::RunCommandLine(cli::kVerbs, "mneme", arguments, in, out, err);
+  return {exit_status, out.str(), err.str()};
+}
+
+Json Reference() {
+  std::ifstream file("models/demo/testdata/reference.json");
+  return Json::parse(file)["ultramem"];
+}
+
+TEST(DemoModelTest, LossesAreTheTrainers) {
+  const Json reference = Reference();
+  for (const std::string text : {"heldout", "seen"}) {
+    const Outcome outcome = Mneme({"eval", "--model", kDemoModel, "--perplexity",
+                                   "models/demo/testdata/" + text + ".txt", "--json"});
+    ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+    const Json got = Json::parse(outcome.out);
+    for (const char* count : {"windows", "predictions", "tokens", "bytes"}) {
+      EXPECT_EQ(got[count], reference[text][count]) << text << " " << count;
+    }
+    EXPECT_NEAR(got["loss"].get<double>(), reference[text]["loss"].get<double>(), 5e-4) << text;
+    // The first token and those after the last window are not predicted.
+    const double total = got["loss"].get<double>() * got["predictions"].get<double>();
+    EXPECT_NEAR(got["loss_per_byte"].get<double>(), total / got["predicted_bytes"].get<double>(),
+                1e-9);
+    EXPECT_LT(got["predicted_bytes"], got["bytes"]);
+  }
+}
+
+// Greedy tokens equal the reference's up to the first place where the best two logits are nearer
+// than float32 rounding can tell apart.
+TEST(DemoModelTest, GreedyTokensAreTheTrainersUpToTheFirstNearTie) {
+  constexpr float kNearTie = 0.01f;
+  ServedModel served(kDemoModel);
+  ASSERT_TRUE(served.status().ok()) << served.status();
+  for (const Json& entry : Reference()["greedy"]) {
+    const std::string prompt = entry["prompt"];
+    const auto expected = entry["continuation"].get<std::vector<int32_t>>();
+    EXPECT_EQ(*served.client().Tokenize(prompt, true),
+              entry["prompt_ids"].get<std::vector<int32_t>>());
+    v1::GenerateRequest request = Greedy(TextRequest(prompt, static_cast<int>(expected.size())));
+    request.set_logprobs(2);
+    const auto result = served.client().Generate(request, {}, nullptr);
+    ASSERT_TRUE(result.ok()) << result.status();
+    const auto& choice = result->choices[0];
+    ASSERT_EQ(choice.logprobs.size(), choice.token_ids.size());
+    size_t compared = 0;
+    while (compared < expected.size()) {
+      const v1::PositionLogprobs& at = choice.logprobs[compared];
+      ASSERT_EQ(at.top_size(), 2);
+      if (at.top(0).logprob() - at.top(1).logprob() < kNearTie) break;
+      ASSERT_EQ(choice.token_ids[compared], expected[compared]) << prompt << " " << compared;
+      ++compared;
+    }
+    if (entry["smallest_gap"].get<float>() > 2 * kNearTie) {
+      EXPECT_EQ(compared, expected.size());
+    }
+    EXPECT_EQ(*served.client().Detokenize(choice.token_ids, true), choice.text);
+  }
+}
+
+TEST(DemoModelTest, TheDemoStreamsTextAndPrintsItsTable) {
+  const Outcome outcome = Mneme({"demo"});
+  ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("ultramem (ultramem_v2, 10730288 parameters) on cpu"));
+  EXPECT_THAT(outcome.out, HasSubstr("hacker: n.\nA hacker who has to do with"));
+  for (const char* row : {"time to first token", "inter-token latency", "tokens per second",
+                          "dense_weights", "keys", "value_rows", "kv"}) {
+    EXPECT_THAT(outcome.out, HasSubstr(row));
+  }
+  const Outcome other = Mneme({"demo", "LOVE, n.", "--max-tokens", "5", "--streams", "3"});
+  EXPECT_EQ(other.exit_status, 0) << other.err;
+  EXPECT_THAT(other.out, HasSubstr("LOVE, n. A person"));
+  EXPECT_THAT(other.out, HasSubstr("21 prompt, 15 output"));
+}
+
+TEST(DemoModelTest, GenerateWithAModelOfItsOwnEndsInOneJsonObject) {
+  const Outcome outcome = Mneme({"generate", "--model", kDemoModel, "LOVE, n.", "--max-tokens", "8",
+                                 "--temperature", "0", "--json", "--logprobs", "1"});
+  ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+  const size_t line = outcome.out.rfind('\n', outcome.out.size() - 2);
+  const Json json = Json::parse(outcome.out.substr(line + 1));
+  EXPECT_EQ(json["text"].get<std::string>() + "\n", outcome.out.substr(0, line + 1));
+  EXPECT_EQ(json["token_ids"].size(), 8u);
+  EXPECT_EQ(json["finish_reason"], "length");
+  EXPECT_EQ(json["usage"]["prompt_tokens"], 7);
+  EXPECT_EQ(json["logprobs"].size(), 8u);
+  EXPECT_GT(json["timing"]["total_seconds"], 0);
+  EXPECT_GT(json["traffic"]["value_rows"]["read_bytes"], 0);
+  const Outcome refused =
+      Mneme({"generate", "--model", kDemoModel, "x", "--temperature", "-1", "--max-tokens", "1"});
+  EXPECT_EQ(refused.exit_status, cli::kExitFailed);
+  EXPECT_THAT(refused.err, HasSubstr("INVALID_ARGUMENT: "));
+  EXPECT_THAT(refused.err, HasSubstr("temperature"));
+}
+
+}  // namespace
+}  // namespace mneme::testing

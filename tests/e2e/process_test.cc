@@ -1,0 +1,197 @@
+// The binary as a process: it says where it listens, drains on SIGTERM, ends with status 0; a
+// second signal hurries it; mistakes end with a status and a message.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "clients/cpp/client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+extern char** environ;
+
+namespace mneme::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using Clock = std::chrono::steady_clock;
+
+// A child process whose standard output and error can be read.
+class Process {
+ public:
+  explicit Process(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "clients/cli/mneme");
+    int out[2], err[2];
+    EXPECT_EQ(pipe2(out, O_CLOEXEC), 0);
+    EXPECT_EQ(pipe2(err, O_CLOEXEC), 0);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+    posix_spawn_file_actions_adddup2(&actions, err[1], 2);
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    EXPECT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(out[1]);
+    close(err[1]);
+    out_ = out[0];
+    err_reader_ = std::thread([this, fd = err[0]] {
+      char buffer[4096];
+      for (ssize_t n; (n = read(fd, buffer, sizeof buffer)) > 0;) {
+        err_.append(buffer, static_cast<size_t>(n));
+      }
+      close(fd);
+    });
+  }
+  ~Process() {
+    if (pid_ > 0) {
+      kill(pid_, SIGKILL);
+      Wait();
+    }
+    close(out_);
+  }
+
+  std::string ReadLine() {
+    std::string line;
+    char c;
+    while (read(out_, &c, 1) == 1 && c != '\n') line += c;
+    return line;
+  }
+  std::string ReadRest() {
+    std::string rest;
+    char buffer[4096];
+    for (ssize_t n; (n = read(out_, buffer, sizeof buffer)) > 0;) {
+      rest.append(buffer, static_cast<size_t>(n));
+    }
+    return rest;
+  }
+  void Signal(int signal) { kill(pid_, signal); }
+  // The exit status, or 1000 + the signal that ended it.
+  int Wait() {
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = -1;
+    if (err_reader_.joinable()) err_reader_.join();
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  }
+  const std::string& err() const { return err_; }  // after Wait
+
+ private:
+  pid_t pid_ = -1;
+  int out_ = -1;
+  std::string err_;
+  std::thread err_reader_;
+};
+
+std::unique_ptr<client::Client> ConnectTo(Process* process) {
+  const std::string line = process->ReadLine();
+  EXPECT_THAT(line, HasSubstr("listening on 127.0.0.1:"));
+  auto client = client::Client::Connect({.address = line.substr(line.rfind(' ') + 1)});
+  EXPECT_TRUE(client.ok()) << client.status();
+  return client.ok() ? *std::move(client) : nullptr;
+}
+
+v1::GenerateRequest Long(int32_t tokens) {
+  v1::GenerateRequest request;
+  request.set_text("hacker: n.");
+  request.mutable_sampling()->set_temperature(0);
+  request.mutable_stopping()->set_ignore_eos(true);
+  request.mutable_stopping()->set_max_tokens(tokens);
+  return request;
+}
+
+TEST(ServeProcessTest, DrainsOnSigtermAndEndsWithZero) {
+  Process process({"serve", "--listen", "127.0.0.1:0"});
+  const auto client = ConnectTo(&process);
+  ASSERT_NE(client, nullptr);
+  const auto stream = client->Start(Long(900), {});
+  v1::GenerateReply reply;
+  ASSERT_TRUE(stream->Next(&reply));
+  process.Signal(SIGTERM);
+  client::GenerateResult result;
+  result.Add(reply);
+  while (stream->Next(&reply)) result.Add(reply);
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(result.choices[0].token_ids.size(), 900u);
+  EXPECT_EQ(process.Wait(), 0);
+  EXPECT_THAT(process.err(), HasSubstr("output_tokens=900"));
+  EXPECT_THAT(process.err(), HasSubstr("finish=length status=OK"));
+}
+
+TEST(ServeProcessTest, WhatDoesNotEndInTimeIsCutShort) {
+  Process process({"serve", "--listen=127.0.0.1:0", "--drain-seconds=0", "--kernels=reference"});
+  const auto client = ConnectTo(&process);
+  ASSERT_NE(client, nullptr);
+  const auto stream = client->Start(Long(1000), {});
+  v1::GenerateReply reply;
+  ASSERT_TRUE(stream->Next(&reply));
+  process.Signal(SIGTERM);
+  while (stream->Next(&reply)) {
+  }
+  EXPECT_EQ(stream->Finish().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(process.Wait(), 0);
+}
+
+TEST(ServeProcessTest, ASecondSignalHurriesIt) {
+  Process process({"serve", "--listen=127.0.0.1:0", "--kernels=reference"});
+  const auto client = ConnectTo(&process);
+  ASSERT_NE(client, nullptr);
+  const auto stream = client->Start(Long(1000), {});
+  v1::GenerateReply reply;
+  ASSERT_TRUE(stream->Next(&reply));
+  process.Signal(SIGINT);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  process.Signal(SIGINT);
+  const Clock::time_point start = Clock::now();
+  EXPECT_EQ(process.Wait(), 0);
+  EXPECT_LT(Clock::now() - start, std::chrono::seconds(5));
+}
+
+TEST(ServeProcessTest, AnAddressInUseIsAnError) {
+  Process first({"serve", "--listen=127.0.0.1:0"});
+  const std::string line = first.ReadLine();
+  const std::string address = line.substr(line.rfind(' ') + 1);
+  Process second({"serve", "--listen", address});
+  EXPECT_EQ(second.ReadRest(), "");
+  EXPECT_EQ(second.Wait(), 1);
+  EXPECT_THAT(second.err(), HasSubstr("cannot listen on " + address));
+}
+
+TEST(GenerateProcessTest, CtrlCCancelsCleanly) {
+  Process server({"serve", "--listen=127.0.0.1:0", "--kernels=reference"});
+  const std::string line = server.ReadLine();
+  Process process({"generate", "--server", line.substr(line.rfind(' ') + 1), "hacker: n.",
+                   "--ignore-eos", "--temperature=0", "--json"});
+  EXPECT_EQ(process.ReadLine(), "");  // the first token is a line's end
+  process.Signal(SIGINT);
+  const std::string rest = process.ReadRest();
+  EXPECT_EQ(process.Wait(), 130);
+  EXPECT_THAT(rest, HasSubstr("\"finish_reason\":\"cancelled\""));
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait(), 0);
+  EXPECT_THAT(server.err(), HasSubstr("finish=cancelled status=CANCELLED"));
+}
+
+TEST(MistakesTest, EndWithAStatusAndAMessage) {
+  Process unknown({"srve"});
+  EXPECT_EQ(unknown.Wait(), 2);
+  EXPECT_EQ(unknown.err(), "mneme: unknown verb 'srve'; did you mean 'serve'?\n");
+  Process flag({"serve", "--prot", "1"});
+  EXPECT_EQ(flag.Wait(), 2);
+  EXPECT_THAT(flag.err(), HasSubstr("unknown flag --prot"));
+  Process model({"serve", "--model", "no/such/model"});
+  EXPECT_EQ(model.Wait(), 1);
+  EXPECT_THAT(model.err(), HasSubstr("no/such/model"));
+}
+
+}  // namespace
+}  // namespace mneme::testing
