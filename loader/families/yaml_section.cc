@@ -142,6 +142,9 @@ absl::StatusOr<YamlSection> ReadYamlSection(std::string_view text, const std::st
   };
   const int64_t invalid = FirstInvalidUtf8(text);
   if (invalid >= 0) return malformed(absl::StrCat("not UTF-8 at byte ", invalid));
+  // YAML has no zero bytes, and yaml-cpp takes them for another encoding.
+  const size_t zero = text.find('\0');
+  if (zero != std::string_view::npos) return malformed(absl::StrCat("zero byte at byte ", zero));
   SectionHandler handler(section);
   // yaml-cpp reports errors by throwing; none of them leaves this function.
   try {
@@ -152,10 +155,9 @@ absl::StatusOr<YamlSection> ReadYamlSection(std::string_view text, const std::st
       return malformed("more than one YAML document");
     }
   } catch (const YAML::Exception& error) {
-    return malformed(
-        absl::StrCat("line ", error.mark.line + 1, ": not YAML: ", error.msg.substr(0, 200)));
+    return malformed(absl::StrCat("line ", error.mark.line + 1, ": not YAML: ", Quote(error.msg)));
   } catch (const std::exception& error) {
-    return malformed(absl::StrCat("not YAML: ", error.what()));
+    return malformed(absl::StrCat("not YAML: ", Quote(error.what())));
   }
   if (!handler.error().empty()) return malformed(handler.error());
   if (!handler.found()) return malformed(absl::StrCat("no top-level key ", Quote(section)));

@@ -65,6 +65,7 @@ TEST(YamlSectionTest, RefusesWhatIsNoConfig) {
   EXPECT_EQ(Error("model: {[1]: 2}\n"), "c.yaml: line 1: a collection is used as a key");
   EXPECT_EQ(Error("model: {a: 1}\n---\nmodel: {a: 2}\n"), "c.yaml: more than one YAML document");
   EXPECT_EQ(Error("model:\n  a: \xff\n"), "c.yaml: not UTF-8 at byte 12");
+  EXPECT_EQ(Error(std::string("model:\n  a: \0x\n", 15)), "c.yaml: zero byte at byte 12");
   EXPECT_THAT(Error("model:\n  a: b: c\n"), HasSubstr("c.yaml: line 2: not YAML"));
   EXPECT_THAT(Error("model: {a: 1"), HasSubstr("not YAML"));
   EXPECT_THAT(Error("model: *nowhere\n"), HasSubstr("not YAML"));

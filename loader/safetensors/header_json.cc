@@ -44,7 +44,7 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool number_float(number_float_t /*value*/, const string_t& text) override {
-    if (state_ != State::kArray) return Unexpected(text);
+    if (state_ != State::kArray) return Unexpected(Shown(text));
     return Fail(absl::StrCat(Where(), ": ", Shown(text), " is fractional or too large"));
   }
 
@@ -186,7 +186,7 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
                          : state_ == State::kArray                        ? "whole numbers"
                          : field_ == Field::kDType                        ? "a string"
                                                                           : "an array";
-    return Fail(absl::StrCat(Where(), ": expected ", wanted, ", not ", Shown(value)));
+    return Fail(absl::StrCat(Where(), ": expected ", wanted, ", not ", value));
   }
 
   bool Fail(const std::string& message) {
