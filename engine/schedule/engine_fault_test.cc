@@ -51,6 +51,20 @@ TEST(EngineFaultTest, ACancelBeforeTheFirstStepAndOneAfterTheEndAreHarmless) {
   EXPECT_EQ(fixture.Settle().kv_blocks_free, 256);
 }
 
+TEST(EngineFaultTest, TheStatsOfADoneRequestShowItsBlocksFree) {
+  EngineFixture fixture;
+  for (uint32_t i = 0; i < 100; ++i) {
+    auto generation = fixture.Start(Greedy(MakePrompt(40, i), 5));
+    if (i % 2 == 0) generation->Cancel();
+    Gather(generation.get());
+    const EngineStats stats = fixture.engine->stats();
+    ASSERT_EQ(stats.kv_blocks_free, 256);
+    ASSERT_EQ(stats.requests_running, 0);
+    ASSERT_EQ(stats.requests_waiting, 0);
+    ASSERT_EQ(stats.requests_total, i + 1);
+  }
+}
+
 TEST(EngineFaultTest, DestroyingAGenerationCancelsIt) {
   EngineFixture fixture;
   fixture.Start(Greedy(MakePrompt(30, 1), 480)).reset();

@@ -322,6 +322,8 @@ void ScheduleLoop::Finalize(Request* request) {
   }
   live_.pop_back();
   live_count_.fetch_sub(1);
+  // Before anyone can know that it is done: its blocks are free in the numbers, too.
+  PublishStats();
   request->finished.store(true, std::memory_order_release);
 }
 
