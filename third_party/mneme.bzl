@@ -6,9 +6,11 @@ WARNINGS = [
     "-Werror",
 ]
 
+# Our libraries are always linked statically. Otherwise Bazel compiles each twice: for shared
+# libraries, which tests link by default, and for binaries.
 def mneme_cc_library(name, copts = [], **kwargs):
     """A cc_library of ours: warnings are errors."""
-    native.cc_library(name = name, copts = WARNINGS + copts, **kwargs)
+    native.cc_library(name = name, copts = WARNINGS + copts, linkstatic = True, **kwargs)
 
 def mneme_cc_binary(name, copts = [], **kwargs):
     """A cc_binary of ours: warnings are errors."""
@@ -24,6 +26,7 @@ def mneme_cc_test(name, copts = [], deps = [], main = True, size = "small", **kw
         name = name,
         size = size,
         copts = WARNINGS + copts,
+        linkstatic = True,
         deps = deps + ["@system//:gtest_main" if main else "@system//:gtest"],
         **kwargs
     )
@@ -47,6 +50,7 @@ def mneme_cc_fuzz_test(name, srcs, deps = [], corpus = [], dictionary = None, ma
         }),
         # GCC's warnings are the ones kept at zero; clang's others must not stop a fuzz build.
         copts = WARNINGS + select({fuzzing: ["-Wno-error"], "//conditions:default": []}),
+        linkstatic = True,
         linkopts = select({fuzzing: ["-fsanitize=fuzzer"], "//conditions:default": []}),
         args = inputs + select({
             fuzzing: ["-max_len=%d" % max_len, "-timeout=10", "-rss_limit_mb=4096"] +
@@ -100,6 +104,7 @@ def mneme_cc_proto_library(name, src, deps = [], grpc = False, **kwargs):
     native.cc_library(
         name = name,
         srcs = [o for o in outs if o.endswith(".cc")],
+        linkstatic = True,
         hdrs = [o for o in outs if o.endswith(".h")],
         deps = deps + ["@system//:grpc" if grpc else "@system//:protobuf"],
         **kwargs
