@@ -58,10 +58,12 @@ TEST(TorchCheckpointTest, OtherViewsAreGathered) {
 }
 
 TEST(TorchCheckpointTest, ZeroSizeAndRankZeroTensorsAreFine) {
-  const auto scalar = Parse(One("aabb", 2, 1, {}, {}));
+  const std::string one = One("aabb", 2, 1, {}, {});
+  const auto scalar = Parse(one);
   ASSERT_TRUE(scalar.ok()) << scalar.status();
   EXPECT_EQ(Text(scalar->tensors.at("t")), "bb");
-  const auto empty = Parse(One("", 0, 0, {3, 0}, {1, 1}));
+  const std::string none = One("", 0, 0, {3, 0}, {1, 1});
+  const auto empty = Parse(none);
   ASSERT_TRUE(empty.ok()) << empty.status();
   EXPECT_EQ(Text(empty->tensors.at("t")), "");
 }
