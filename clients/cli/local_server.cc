@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "clients/cli/checkpoint_report.h"
+#include "clients/cli/demo_model.h"
 #include "clients/cli/invocation.h"
 #include "engine/plan/explain.h"
 
@@ -35,6 +36,25 @@ absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(
   if (!server.ok()) return server.status();
   local->server_ = *std::move(server);
   return local;
+}
+
+absl::StatusOr<std::string> ModelOrDemo(const ModelFlags& model, const std::string& executable) {
+  if (!model.model.empty()) return model.model;
+  return FindDemoModel(executable);
+}
+
+absl::StatusOr<std::unique_ptr<LocalServer>> StartOnFreePort(ModelFlags model,
+                                                             const std::string& executable) {
+  const absl::StatusOr<std::string> directory = ModelOrDemo(model, executable);
+  if (!directory.ok()) return directory.status();
+  model.model = *directory;
+  const absl::StatusOr<ModelOptions> options = model.ToOptions();
+  if (!options.ok()) return options.status();
+  ServingOptions serving;
+  static_cast<ModelOptions&>(serving) = *options;
+  server::ServerOptions server;
+  server.listen = "127.0.0.1:0";
+  return LocalServer::Start(serving, std::move(server));
 }
 
 }  // namespace mneme::cli

@@ -3,8 +3,10 @@
 #define MNEME_CLIENTS_CLI_LOCAL_SERVER_H_
 
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
+#include "clients/cli/model_flags.h"
 #include "engine/serving.h"
 #include "proto/mneme/v1/generation.pb.h"
 #include "server/server.h"
@@ -27,6 +29,13 @@ class LocalServer {
   std::unique_ptr<Serving> serving_;
   std::unique_ptr<server::Server> server_;
 };
+
+// On a free loopback port. Without --model: the demo model, found from `executable` (argv[0]).
+absl::StatusOr<std::unique_ptr<LocalServer>> StartOnFreePort(ModelFlags model,
+                                                             const std::string& executable);
+
+// model.model, or the demo model's folder if that is empty.
+absl::StatusOr<std::string> ModelOrDemo(const ModelFlags& model, const std::string& executable);
 
 // What GetModel says of a model being served, apart from what the server knows itself.
 v1::GetModelReply DescribeServing(const Serving& serving);

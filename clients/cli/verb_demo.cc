@@ -3,10 +3,9 @@
 #include <thread>
 #include <vector>
 
-#include "clients/cli/demo_model.h"
-#include "clients/cli/demo_table.h"
 #include "clients/cli/local_server.h"
 #include "clients/cli/model_flags.h"
+#include "clients/cli/stream_table.h"
 #include "clients/cli/verbs.h"
 
 namespace mneme::cli {
@@ -49,22 +48,6 @@ void RunStream(client::Client* client, const v1::GenerateRequest& request, std::
   run->status = stream->Finish();
 }
 
-absl::StatusOr<std::unique_ptr<LocalServer>> StartServer(const Invocation& invocation,
-                                                         Flags* flags) {
-  if (flags->model.model.empty()) {
-    const absl::StatusOr<std::string> demo = FindDemoModel(invocation.executable);
-    if (!demo.ok()) return demo.status();
-    flags->model.model = *demo;
-  }
-  const absl::StatusOr<ModelOptions> options = flags->model.ToOptions();
-  if (!options.ok()) return options.status();
-  ServingOptions serving;
-  static_cast<ModelOptions&>(serving) = *options;
-  server::ServerOptions server;
-  server.listen = "127.0.0.1:0";
-  return LocalServer::Start(serving, server);
-}
-
 // A few tokens that nobody sees, so that what is measured is the steady state.
 void WarmUp(client::Client* client, const v1::GenerateRequest& request) {
   v1::GenerateRequest warm_up = request;
@@ -85,7 +68,8 @@ int RunDemo(const Invocation& invocation) {
     return kExitUsage;
   }
   const std::string prompt = table.positionals().empty() ? "hacker: n." : table.positionals()[0];
-  absl::StatusOr<std::unique_ptr<LocalServer>> local = StartServer(invocation, &flags);
+  absl::StatusOr<std::unique_ptr<LocalServer>> local =
+      StartOnFreePort(flags.model, invocation.executable);
   if (!local.ok()) return Fail(invocation, "demo", local.status());
   const absl::StatusOr<std::unique_ptr<client::Client>> client =
       client::Client::Connect({.address = (*local)->server().address()});
@@ -118,7 +102,7 @@ int RunDemo(const Invocation& invocation) {
   for (const StreamRun& run : runs) {
     if (!run.status.ok()) return Fail(invocation, "demo", run.status);
   }
-  invocation.out << "\n\n" << DemoTable(runs, seconds);
+  invocation.out << "\n\n" << StreamTable(runs, seconds);
   return 0;
 }
 

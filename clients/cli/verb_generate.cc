@@ -127,16 +127,6 @@ absl::Status Read(client::GenerateStream* stream, Printer* printer, StreamClock*
   return stream->Finish();
 }
 
-absl::StatusOr<std::unique_ptr<LocalServer>> StartOwnServer(const ModelFlags& model) {
-  const absl::StatusOr<ModelOptions> options = model.ToOptions();
-  if (!options.ok()) return options.status();
-  ServingOptions serving;
-  static_cast<ModelOptions&>(serving) = *options;
-  server::ServerOptions server;
-  server.listen = "127.0.0.1:0";
-  return LocalServer::Start(serving, server);
-}
-
 }  // namespace
 
 int RunGenerate(const Invocation& invocation) {
@@ -156,7 +146,8 @@ int RunGenerate(const Invocation& invocation) {
   const SignalWatcher watcher({SIGINT, SIGTERM}, [&](int) { interrupt.OnSignal(); });
   std::unique_ptr<LocalServer> local;
   if (table.given("model")) {
-    absl::StatusOr<std::unique_ptr<LocalServer>> started = StartOwnServer(flags.model);
+    absl::StatusOr<std::unique_ptr<LocalServer>> started =
+        StartOnFreePort(flags.model, invocation.executable);
     if (!started.ok()) return Fail(invocation, "generate", started.status());
     local = *std::move(started);
     flags.server = local->server().address();

@@ -1,4 +1,4 @@
-#include "clients/cli/demo_model.h"
+#include "clients/cli/local_server.h"
 #include "clients/cli/model_flags.h"
 #include "clients/cli/verbs.h"
 #include "engine/plan/explain.h"
@@ -19,11 +19,9 @@ int RunPlan(const Invocation& invocation) {
   flags.Add("proto", &text, "Print the Plan message itself, as protobuf text.");
   int exit_status = 0;
   if (!ParseFlags(invocation, &flags, 0, &exit_status)) return exit_status;
-  if (model_flags.model.empty()) {
-    const absl::StatusOr<std::string> demo = FindDemoModel(invocation.executable);
-    if (!demo.ok()) return Fail(invocation, "plan", demo.status());
-    model_flags.model = *demo;
-  }
+  const absl::StatusOr<std::string> directory = ModelOrDemo(model_flags, invocation.executable);
+  if (!directory.ok()) return Fail(invocation, "plan", directory.status());
+  model_flags.model = *directory;
   const absl::StatusOr<ModelOptions> options = model_flags.ToOptions();
   if (!options.ok()) return Fail(invocation, "plan", options.status());
   const absl::StatusOr<PlannedModel> planned = PlanModel(*options);

@@ -1,3 +1,4 @@
+#include <google/protobuf/stubs/logging.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -7,7 +8,6 @@
 #include <memory>
 #include <mutex>
 
-#include "clients/cli/demo_model.h"
 #include "clients/cli/flags.h"
 #include "clients/cli/local_server.h"
 #include "clients/cli/model_flags.h"
@@ -91,11 +91,9 @@ class Shutdown {
 };
 
 absl::StatusOr<ServingOptions> ToServingOptions(const Invocation& invocation, ServeFlags* flags) {
-  if (flags->model.model.empty()) {
-    const absl::StatusOr<std::string> demo = FindDemoModel(invocation.executable);
-    if (!demo.ok()) return demo.status();
-    flags->model.model = *demo;
-  }
+  const absl::StatusOr<std::string> directory = ModelOrDemo(flags->model, invocation.executable);
+  if (!directory.ok()) return directory.status();
+  flags->model.model = *directory;
   const absl::StatusOr<ModelOptions> model = flags->model.ToOptions();
   if (!model.ok()) return model.status();
   ServingOptions options;
@@ -116,6 +114,8 @@ int RunServe(const Invocation& invocation) {
   const absl::StatusOr<ServingOptions> serving = ToServingOptions(invocation, &flags);
   if (!serving.ok()) return Fail(invocation, "serve", serving.status());
 
+  // Bytes that are no message get a status; a line each would let strangers fill the log.
+  google::protobuf::SetLogHandler(nullptr);
   Shutdown shutdown;
   const SignalWatcher watcher({SIGTERM, SIGINT}, [&](int signal) { shutdown.OnSignal(signal); });
   server::ServerOptions options;

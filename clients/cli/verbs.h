@@ -15,12 +15,14 @@ int RunInspect(const Invocation& invocation);
 int RunTokenize(const Invocation& invocation);
 int RunDetokenize(const Invocation& invocation);
 int RunDemo(const Invocation& invocation);
+int RunLoadVerb(const Invocation& invocation);
 
 inline constexpr Verb kVerbs[] = {
     {"demo", "stream text from the demo model and measure it", RunDemo},
     {"serve", "serve a model over gRPC", RunServe},
     {"generate", "generate text through a server", RunGenerate},
     {"eval", "logits, greedy tokens or the loss of a text", RunEval},
+    {"load", "measure a server: latencies, rates, bytes per token", RunLoadVerb},
     {"plan", "how a model would run: operators, memory, bytes per token", RunPlan},
     {"inspect", "what a checkpoint holds, or why it is refused", RunInspect},
     {"tokenize", "texts to token ids", RunTokenize},

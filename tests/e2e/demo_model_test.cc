@@ -100,6 +100,14 @@ TEST(DemoModelTest, TheDemoStreamsTextAndPrintsItsTable) {
   EXPECT_THAT(other.out, HasSubstr("21 prompt, 15 output"));
 }
 
+TEST(DemoModelTest, LoadMeasuresAServerOfItsOwn) {
+  const Outcome outcome = Mneme({"load", "--requests", "5", "--streams", "2", "--prompt-tokens",
+                                 "64", "--output-tokens", "8"});
+  ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("320 prompt, 40 output"));
+  EXPECT_THAT(outcome.out, HasSubstr("runtime's own share"));
+}
+
 TEST(DemoModelTest, GenerateWithAModelOfItsOwnEndsInOneJsonObject) {
   const Outcome outcome = Mneme({"generate", "--model", kDemoModel, "LOVE, n.", "--max-tokens", "8",
                                  "--temperature", "0", "--json", "--logprobs", "1"});

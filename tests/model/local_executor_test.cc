@@ -18,14 +18,15 @@ std::atomic<int64_t> allocations{0};
 
 }  // namespace
 
-// Counts every allocation of the process; the test compares counts around steps.
-void* operator new(std::size_t size) {
+// Counts every allocation of the process; the test compares counts around steps. Not inlined, for
+// the compiler would see a free() of what it thinks came from another operator new.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   if (void* memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace mneme::testing {
 namespace {

@@ -1,4 +1,4 @@
-#include "clients/cli/demo_table.h"
+#include "clients/cli/stream_table.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -40,7 +40,7 @@ std::string HumanBytes(double bytes) {
   return text;
 }
 
-std::string DemoTable(const std::vector<StreamRun>& runs, double seconds) {
+std::string StreamTable(const std::vector<StreamRun>& runs, double seconds) {
   std::vector<double> first_tokens;
   std::vector<double> gaps;
   std::map<std::string, ClassBytes> classes;
@@ -60,8 +60,13 @@ std::string DemoTable(const std::vector<StreamRun>& runs, double seconds) {
   std::string out;
   Line(&out, "%-24s %lld prompt, %lld output\n", "tokens", static_cast<long long>(prompt_tokens),
        static_cast<long long>(output_tokens));
-  Line(&out, "%-24s %s\n", "time to first token",
-       Milliseconds(Quantile(first_tokens, 0.5)).c_str());
+  if (runs.size() == 1) {
+    Line(&out, "%-24s %s\n", "time to first token", Milliseconds(first_tokens[0]).c_str());
+  } else {
+    Line(&out, "%-24s p50 %s, p99 %s\n", "time to first token",
+         Milliseconds(Quantile(first_tokens, 0.5)).c_str(),
+         Milliseconds(Quantile(first_tokens, 0.99)).c_str());
+  }
   Line(&out, "%-24s p50 %s, p99 %s\n", "inter-token latency",
        Milliseconds(Quantile(gaps, 0.5)).c_str(), Milliseconds(Quantile(gaps, 0.99)).c_str());
   const double rate = runs.size() == 1 ? runs[0].clock.tokens_per_second()

@@ -1,4 +1,4 @@
-#include "clients/cli/demo_table.h"
+#include "clients/cli/stream_table.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@ TEST(HumanBytesTest, HasThreeDigits) {
   EXPECT_EQ(HumanBytes(2.5e15), "2500 TB");
 }
 
-TEST(DemoTableTest, DividesBytesAmongOutputTokens) {
+TEST(StreamTableTest, DividesBytesAmongOutputTokens) {
   std::vector<StreamRun> runs(2);
   for (StreamRun& run : runs) {
     run.clock.Start();
@@ -32,7 +32,7 @@ TEST(DemoTableTest, DividesBytesAmongOutputTokens) {
     c->set_read_bytes(2000);
     c->set_written_bytes(20);
   }
-  const std::string table = DemoTable(runs, 2.0);
+  const std::string table = StreamTable(runs, 2.0);
   EXPECT_THAT(table, HasSubstr("8 prompt, 4 output"));
   EXPECT_THAT(table, HasSubstr("tokens per second        2\n"));
   EXPECT_THAT(table, HasSubstr("  keys                      1.00 kB       10 B\n"));

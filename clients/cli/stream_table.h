@@ -1,6 +1,6 @@
-// The table at the end of `mneme demo`.
-#ifndef MNEME_CLIENTS_CLI_DEMO_TABLE_H_
-#define MNEME_CLIENTS_CLI_DEMO_TABLE_H_
+// What `mneme demo` and `mneme load` print about streams.
+#ifndef MNEME_CLIENTS_CLI_STREAM_TABLE_H_
+#define MNEME_CLIENTS_CLI_STREAM_TABLE_H_
 
 #include <string>
 #include <vector>
@@ -18,11 +18,11 @@ struct StreamRun {
 };
 
 // Times, rates and bytes per output token of streams that ran side by side for `seconds`.
-std::string DemoTable(const std::vector<StreamRun>& runs, double seconds);
+std::string StreamTable(const std::vector<StreamRun>& runs, double seconds);
 
 // "1.23 MB": three significant digits.
 std::string HumanBytes(double bytes);
 
 }  // namespace mneme::cli
 
-#endif  // MNEME_CLIENTS_CLI_DEMO_TABLE_H_
+#endif  // MNEME_CLIENTS_CLI_STREAM_TABLE_H_
