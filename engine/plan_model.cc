@@ -1,7 +1,6 @@
 #include "engine/plan_model.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <limits>
 #include <utility>
@@ -10,25 +9,12 @@
 #include "absl/strings/str_cat.h"
 #include "engine/graph/memory_transformer.h"
 #include "engine/plan/compile.h"
+#include "kernels/device/host_memory.h"
 
 namespace mneme {
 namespace {
 
 constexpr int64_t kDefaultLogitRows = 64;
-
-// MemAvailable of /proc/meminfo in bytes; 0 when it cannot be read.
-int64_t AvailableMemory() {
-  std::FILE* file = std::fopen("/proc/meminfo", "r");
-  if (file == nullptr) return 0;
-  int64_t kib = 0;
-  char line[256];
-  while (std::fgets(line, sizeof line, file) != nullptr) {
-    long long value = 0;
-    if (std::sscanf(line, "MemAvailable: %lld kB", &value) == 1) kib = value;
-  }
-  std::fclose(file);
-  return kib * 1024;
-}
 
 v1::ElementType ElementOf(const loader::StoredTensor& tensor, const ModelOptions& options) {
   const bool bf16 = options.round_to_bf16 ||
@@ -60,7 +46,7 @@ absl::StatusOr<int32_t> KvBlocks(const ModelOptions& options, const graph::Graph
   int64_t blocks = per_sequence * options.max_sequences;
   if (options.kv_cache_bytes > 0) {
     blocks = options.kv_cache_bytes / block_bytes;
-  } else if (const int64_t available = AvailableMemory(); available > 0) {
+  } else if (const int64_t available = kernels::AvailableHostMemory(); available > 0) {
     blocks = std::min(blocks, std::max(per_sequence, available / 4 / block_bytes));
   }
   if (blocks < 1 || blocks > std::numeric_limits<int32_t>::max()) {

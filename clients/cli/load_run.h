@@ -17,7 +17,7 @@ struct LoadOptions {
   int32_t requests = 8;  // in all
   int32_t prompt_tokens = 64;
   int32_t output_tokens = 256;
-  uint64_t seed = 1;  // of the prompts
+  uint64_t seed = 1;  // of the prompts: the same seed, the same prompts
 };
 
 struct LoadResult {

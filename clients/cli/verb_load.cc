@@ -1,4 +1,6 @@
 #include <memory>
+#include <optional>
+#include <random>
 
 #include "clients/cli/load_run.h"
 #include "clients/cli/local_server.h"
@@ -12,6 +14,7 @@ struct Flags {
   ModelFlags model;
   LoadOptions load;
   std::string server;
+  std::optional<uint64_t> seed;
 
   FlagTable Table() {
     FlagTable flags("load", "",
@@ -23,6 +26,9 @@ struct Flags {
     flags.Add("requests", &load.requests, "N", "Requests in all.");
     flags.Add("prompt-tokens", &load.prompt_tokens, "N", "Tokens of each prompt.");
     flags.Add("output-tokens", &load.output_tokens, "N", "Tokens of each output.");
+    flags.Add("seed", &seed, "S",
+              "Of the prompts. Default: drawn, so that no run finds another's "
+              "prompts cached.");
     model.AddTo(&flags, "Measure this checkpoint. Without it: the demo model.");
     return flags;
   }
@@ -39,6 +45,7 @@ int RunLoadVerb(const Invocation& invocation) {
     invocation.err << "mneme load: --streams is 1 to 1024, --requests at least 1" << std::endl;
     return kExitUsage;
   }
+  flags.load.seed = flags.seed ? *flags.seed : std::random_device()();
   std::unique_ptr<LocalServer> local;
   if (flags.server.empty()) {
     absl::StatusOr<std::unique_ptr<LocalServer>> started =
@@ -53,7 +60,7 @@ int RunLoadVerb(const Invocation& invocation) {
   // Not measured: threads, pages and connections become warm.
   LoadOptions warm_up = flags.load;
   warm_up.requests = 1;
-  warm_up.seed = 0;
+  warm_up.seed = ~flags.load.seed;
   const absl::StatusOr<LoadResult> warm = RunLoad(client->get(), warm_up);
   if (!warm.ok()) return Fail(invocation, "load", warm.status());
   const absl::StatusOr<LoadResult> result = RunLoad(client->get(), flags.load);

@@ -4,6 +4,7 @@
 #define MNEME_ENGINE_RUNTIME_LOCAL_EXECUTOR_H_
 
 #include <array>
+#include <chrono>
 #include <memory>
 #include <thread>
 
@@ -31,7 +32,11 @@ class LocalExecutor : public Executor {
   const Rank& rank() const { return *rank_; }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   void Loop();
+  // When the oldest step under way will be done, if it is like the one before it.
+  Clock::time_point ExpectedEnd() const;
 
   std::unique_ptr<Rank> rank_;
   std::array<Step, 2> steps_;
@@ -40,6 +45,10 @@ class LocalExecutor : public Executor {
   CreditEdge finished_;
   uint64_t next_step_number_ = 1;
   uint32_t finished_slot_ = 0;
+  std::array<Clock::time_point, 2> submitted_at_;
+  // Of the last steps of that many tokens; 0 tokens is none.
+  int32_t estimated_tokens_ = 0;
+  double estimated_seconds_ = 0;
   std::thread thread_;
 };
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/device/host_memory.h"
 #if defined(__x86_64__)
 #include <x86intrin.h>
 #endif
@@ -90,6 +91,12 @@ absl::StatusOr<std::unique_ptr<Rank>> Rank::Create(const v1::Plan& plan,
 absl::Status Rank::AllocateMemory() {
   int64_t kv_bytes = 0;
   for (const v1::KvCache& cache : plan_.kv_caches()) kv_bytes += cache.bytes();
+  // Pages come only when they are touched, so the system itself would not refuse.
+  if (const int64_t available = kernels::AvailableHostMemory();
+      available > 0 && kv_bytes > available) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the KV cache needs ", kv_bytes, " bytes, ", available, " are available"));
+  }
   for (auto [buffer, bytes] :
        {std::pair(&arena_, plan_.arena_bytes()), std::pair(&kv_, kv_bytes)}) {
     absl::StatusOr<Buffer> allocated = Buffer::Allocate(bytes, Pages::kHuge);
@@ -126,6 +133,7 @@ absl::Status Rank::BindWeights(const loader::PackedWeights& weights) {
 // head_dim].
 void Rank::BindKvCaches() {
   uint8_t* next = kv_.data();
+  std::vector<std::span<uint8_t>> regions;
   for (const v1::KvCache& cache : plan_.kv_caches()) {
     if (cache.layer() >= static_cast<int32_t>(kv_caches_.size())) {
       kv_caches_.resize(cache.layer() + 1);
@@ -139,8 +147,10 @@ void Rank::BindKvCaches() {
     view.block_size = limits_.kv_block_tokens;
     view.kv_heads = cache.kv_heads();
     view.head_dim = cache.head_dim();
+    regions.push_back({next, static_cast<size_t>(cache.bytes())});
     next += cache.bytes();
   }
+  kv_prefault_ = std::make_unique<kernels::Prefault>(std::move(regions));
 }
 
 absl::Status Rank::BindActors(bool reference_kernels) {

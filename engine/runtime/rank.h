@@ -15,6 +15,7 @@
 #include "engine/runtime/executor.h"
 #include "engine/runtime/step.h"
 #include "kernels/device/buffer.h"
+#include "kernels/device/prefault.h"
 #include "loader/pack/packed_weights.h"
 #include "proto/mneme/v1/plan.pb.h"
 
@@ -67,6 +68,7 @@ class Rank {
   StepLimits limits_;
   kernels::Buffer arena_;
   kernels::Buffer kv_;
+  std::unique_ptr<kernels::Prefault> kv_prefault_;  // of kv_, so it ends first
   kernels::Buffer scratch_;
   std::vector<RegisterRef> registers_;
   std::vector<const loader::PackedWeight*> weights_;

@@ -8,6 +8,7 @@
 #include "engine/schedule/schedule_loop.h"
 
 #include <pthread.h>
+#include <sys/prctl.h>
 
 #include <algorithm>
 #include <chrono>
@@ -94,6 +95,8 @@ void ScheduleLoop::Drain() {
 }
 
 void ScheduleLoop::Loop() {
+  // The executor may sleep until shortly before a step is done: 1 ns instead of 50 us too late.
+  prctl(PR_SET_TIMERSLACK, 1);
   for (;;) {
     if (under_way_) {
       FinishStep();

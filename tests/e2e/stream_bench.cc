@@ -36,6 +36,7 @@ double Quantile(std::vector<double> values, double q) {
 struct Stream {
   double first_token_s = 0;
   double tokens_per_s = 0;  // after the first
+  double prefill_s = 0;     // as the server reports it
   std::vector<double> gaps_s;
 };
 
@@ -63,6 +64,7 @@ absl::StatusOr<Stream> Run(client::Client* client, const v1::GenerateRequest& re
   if (!result.ok()) return result.status();
   stream.first_token_s = times.front() - start;
   stream.tokens_per_s = static_cast<double>(times.size() - 1) / (times.back() - times.front());
+  stream.prefill_s = result->usage.prefill_seconds();
   for (size_t i = 1; i < times.size(); ++i) stream.gaps_s.push_back(times[i] - times[i - 1]);
   return stream;
 }
@@ -91,37 +93,42 @@ absl::Status Measure(const std::string& directory) {
   std::vector<double> first;
   std::vector<double> rates;
   std::vector<double> gaps;
+  double prefill_s = 0;
   for (int i = 1; i <= kStreams; ++i) {
     auto stream = Run(client->get(), Request(i, vocab, kOutputTokens));
     if (!stream.ok()) return stream.status();
     first.push_back(stream->first_token_s);
+    prefill_s += stream->prefill_s;
     rates.push_back(stream->tokens_per_s);
     gaps.insert(gaps.end(), stream->gaps_s.begin(), stream->gaps_s.end());
   }
   const auto after = (*client)->GetStats();
   if (!before.ok() || !after.ok()) return before.ok() ? after.status() : before.status();
 
-  const double steps = static_cast<double>(after->steps_total() - before->steps_total());
-  const double step_s = (after->step_seconds_total() - before->step_seconds_total()) / steps;
+  // The prefill of each is one step.
+  const double steps = static_cast<double>(after->steps_total() - before->steps_total()) - kStreams;
+  const double step_s =
+      (after->step_seconds_total() - before->step_seconds_total() - prefill_s) / steps;
   const double runtime_s =
       (after->runtime_seconds_total() - before->runtime_seconds_total()) / steps;
   const double bytes =
       (ReadBytes(after->traffic_total()) - ReadBytes(before->traffic_total())) / steps;
   const double limit =
       kernels::MeasureReadBandwidth(static_cast<int64_t>(bytes), kernels::DetectIsa());
-  const double token_s = Quantile(gaps, 0.5);
   std::printf("%s, one stream, %d prompt and %d output tokens, %d runs\n", directory.c_str(),
               kPromptTokens, kOutputTokens, kStreams);
   std::printf("time to first token   %7.2f ms median, %.2f ms worst\n", Quantile(first, 0.5) * 1e3,
               Quantile(first, 1) * 1e3);
   std::printf("tokens per second     %7.0f median, %.0f best\n", Quantile(rates, 0.5),
               Quantile(rates, 1));
-  std::printf("inter-token latency   %7.3f ms p50, %.3f ms p99\n", token_s * 1e3,
+  std::printf("inter-token latency   %7.3f ms p50, %.3f ms p99\n", Quantile(gaps, 0.5) * 1e3,
               Quantile(gaps, 0.99) * 1e3);
   std::printf("a step                %7.3f ms mean, of which runtime %.4f ms = %.2f %%\n",
               step_s * 1e3, runtime_s * 1e3, 100 * runtime_s / step_s);
-  std::printf("schedule and gRPC add %7.3f ms to a token (p50 latency less a mean step)\n",
-              (token_s - step_s) * 1e3);
+  std::printf(
+      "schedule and gRPC add %7.3f ms to a token (mean latency less a mean step)\n",
+      (std::accumulate(gaps.begin(), gaps.end(), 0.0) / static_cast<double>(gaps.size()) - step_s) *
+          1e3);
   std::printf(
       "a step reads          %7.2f MB at %.1f GB/s = %.0f %% of the %.1f GB/s of one thread\n",
       bytes / 1e6, bytes / step_s / 1e9, 100 * bytes / step_s / limit, limit / 1e9);

@@ -1,0 +1,58 @@
+#include "kernels/device/prefault.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+// Debian 12's C library has it; older headers do not.
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+namespace mneme::kernels {
+namespace {
+
+// Of each region at a time: one huge page.
+constexpr size_t kPiece = size_t{2} << 20;
+
+// Gives the pages that lie in `bytes`, whole or in part, to the process.
+bool Populate(std::span<uint8_t> bytes) {
+  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t first = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size();
+  return madvise(reinterpret_cast<void*>(first), end - first, MADV_POPULATE_WRITE) == 0;
+}
+
+}  // namespace
+
+Prefault::Prefault(std::vector<std::span<uint8_t>> regions)
+    : regions_(std::move(regions)), thread_([this] { Run(); }) {
+  pthread_setname_np(thread_.native_handle(), "mneme-prefault");
+}
+
+Prefault::~Prefault() {
+  stopping_.store(true, std::memory_order_relaxed);
+  Wait();
+}
+
+void Prefault::Wait() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Prefault::Run() {
+  size_t longest = 0;
+  for (const std::span<uint8_t> region : regions_) longest = std::max(longest, region.size());
+  for (size_t begin = 0; begin < longest; begin += kPiece) {
+    for (const std::span<uint8_t> region : regions_) {
+      if (stopping_.load(std::memory_order_relaxed)) return;
+      if (begin >= region.size()) continue;
+      const std::span<uint8_t> rest = region.subspan(begin);
+      if (!Populate(rest.first(std::min(kPiece, rest.size())))) return;
+    }
+  }
+}
+
+}  // namespace mneme::kernels
