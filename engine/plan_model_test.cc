@@ -1,13 +1,14 @@
 // `mneme plan --explain` of two golden models, as text, line by line. To accept a change that is
 // meant, run the test with --update from the workspace root and read the difference.
 
+#include "engine/plan_model.h"
+
 #include <cstdio>
 #include <fstream>
 #include <sstream>
 #include <string>
 
 #include "engine/plan/explain.h"
-#include "engine/plan_model.h"
 #include "gtest/gtest.h"
 
 namespace mneme {

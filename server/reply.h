@@ -17,9 +17,9 @@ inline constexpr int kMaxChoices = 64;
 // Fills replies of one request. For one thread at a time.
 class ReplyWriter {
  public:
-  // tokenizer may be null: log-probabilities then have no text. with_logprobs: every token of a delta
-  // has an entry in its logprobs, also one whose probability was not asked for (of the prompt, under
-  // echo): that one has a token id and text only.
+  // tokenizer may be null: log-probabilities then have no text. with_logprobs: every token of a
+  // delta has an entry in its logprobs, also one whose probability was not asked for (of the
+  // prompt, under echo): that one has a token id and text only.
   ReplyWriter(std::string request_id, const loader::Tokenizer* tokenizer, bool with_logprobs);
 
   // Clears *reply and moves the waiting events into it, up to a bound that keeps a reply far below

@@ -43,6 +43,23 @@ TEST(RunOnEngineTest, TheFirstErrorEndsIt) {
   EXPECT_EQ(engine.live_generations(), 0);
 }
 
+// The observer hands the executor on and does not look at it.
+class UnusedExecutor : public runtime::Executor {
+ public:
+  const runtime::StepLimits& limits() const override { return limits_; }
+  runtime::Step* NextStep() override { return nullptr; }
+  void Submit() override {}
+  const runtime::StepResult& Wait() override { return result_; }
+  void Release() override {}
+  const runtime::Step& finished_step() const override { return step_; }
+  kernels::TensorView Trace(std::string_view) const override { return {}; }
+
+ private:
+  runtime::StepLimits limits_;
+  runtime::StepResult result_;
+  runtime::Step step_{limits_};
+};
+
 class Recorder : public TokenObserver {
  public:
   Recorder() : TokenObserver("eval-") {}
@@ -71,9 +88,8 @@ TEST(TokenObserverTest, FindsEachTokensLogitsAcrossSpans) {
   result.logits = kernels::MakeMatrix(logits.data(), 3, 2);
   const std::vector<std::string_view> ids = {"eval-3", "greedy-0", "eval-12"};
   Recorder recorder;
-  // The observer hands the executor on and does not look at it.
-  const runtime::Executor* executor = nullptr;
-  static_cast<StepObserver&>(recorder).OnStep(step, result, *executor, ids);
+  const UnusedExecutor executor;
+  static_cast<StepObserver&>(recorder).OnStep(step, result, executor, ids);
   ASSERT_EQ(recorder.seen.size(), 5u);
   EXPECT_EQ(recorder.seen[0].request, 3);
   EXPECT_EQ(recorder.seen[0].position, 7);

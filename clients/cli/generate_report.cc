@@ -87,6 +87,13 @@ std::string FinishReasonName(v1::FinishReason reason) {
   }
 }
 
+// As the server counted: replies that carried several tokens hide when each was there.
+double DecodeRate(const client::GenerateResult& result) {
+  const v1::Usage& usage = result.usage;
+  const double tokens = usage.output_tokens() - static_cast<double>(result.choices.size());
+  return tokens > 0 && usage.decode_seconds() > 0 ? tokens / usage.decode_seconds() : 0;
+}
+
 Json ToJson(const client::GenerateResult& result, const StreamClock& clock) {
   static const client::GenerateResult::Choice kNothing;
   Json out = ChoiceJson(result.choices.empty() ? kNothing : result.choices[0]);
@@ -108,7 +115,7 @@ Json ToJson(const client::GenerateResult& result, const StreamClock& clock) {
                    {"decode_seconds", usage.decode_seconds()},
                    {"time_to_first_token_seconds", clock.time_to_first_token()},
                    {"total_seconds", clock.total()},
-                   {"tokens_per_second", clock.tokens_per_second()}};
+                   {"tokens_per_second", DecodeRate(result)}};
   out["traffic"] = Json::object();
   for (const v1::Traffic::Class& c : usage.traffic().classes()) {
     out["traffic"][c.name()] = {{"read_bytes", c.read_bytes()},

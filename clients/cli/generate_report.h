@@ -39,6 +39,9 @@ class StreamClock {
 // "stop", "length", "cancelled", "error", "" for none.
 std::string FinishReasonName(v1::FinishReason reason);
 
+// Output tokens per second after each choice's first, over the server's decode time; 0 for none.
+double DecodeRate(const client::GenerateResult& result);
+
 // The object that `generate --json` prints: text, token_ids and finish_reason of the first choice
 // (`choices` has all of them when there are several), logprobs if any, usage, timing, traffic.
 nlohmann::ordered_json ToJson(const client::GenerateResult& result, const StreamClock& clock);

@@ -61,6 +61,17 @@ TEST(StreamClockTest, GapsAreSharedByTheTokensOfOneReply) {
   EXPECT_GE(clock.total(), 0.02);
 }
 
+TEST(DecodeRateTest, LeavesOutEachChoicesFirstToken) {
+  client::GenerateResult result;
+  EXPECT_EQ(DecodeRate(result), 0);
+  result.choices.resize(2);
+  result.usage.set_output_tokens(2);
+  result.usage.set_decode_seconds(0.5);
+  EXPECT_EQ(DecodeRate(result), 0);
+  result.usage.set_output_tokens(12);
+  EXPECT_EQ(DecodeRate(result), 20);
+}
+
 TEST(QuantileTest, InterpolatesBetweenNeighbours) {
   EXPECT_EQ(Quantile({}, 0.5), 0);
   EXPECT_EQ(Quantile({3}, 0.99), 3);
