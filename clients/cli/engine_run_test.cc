@@ -55,7 +55,7 @@ class UnusedExecutor : public runtime::Executor {
   kernels::TensorView Trace(std::string_view) const override { return {}; }
 
  private:
-  runtime::StepLimits limits_;
+  runtime::StepLimits limits_{.kv_block_tokens = 16};
   runtime::StepResult result_;
   runtime::Step step_{limits_};
 };
