@@ -59,7 +59,8 @@ TEST(DemoModelTest, GreedyTokensAreTheTrainersUpToTheFirstNearTie) {
   constexpr float kNearTie = 0.01f;
   ServedModel served(kDemoModel);
   ASSERT_TRUE(served.status().ok()) << served.status();
-  for (const Json& entry : Reference()["greedy"]) {
+  const Json reference = Reference();
+  for (const Json& entry : reference["greedy"]) {
     const std::string prompt = entry["prompt"];
     const auto expected = entry["continuation"].get<std::vector<int32_t>>();
     EXPECT_EQ(*served.client().Tokenize(prompt, true),
