@@ -191,7 +191,7 @@ void FlagTable::Add(std::string name, std::optional<float>* target, std::string 
 }
 
 void FlagTable::Add(std::string name, std::vector<std::string>* target, std::string meta,
-                    std::string help) {
+                    const std::string& help) {
   AddFlag(std::move(name), std::move(meta), absl::StrCat(help, " May be repeated."), "",
           [target](const std::string& value) {
             target->push_back(value);
@@ -200,7 +200,7 @@ void FlagTable::Add(std::string name, std::vector<std::string>* target, std::str
 }
 
 void FlagTable::Add(std::string name, std::vector<int32_t>* target, std::string meta,
-                    std::string help) {
+                    const std::string& help) {
   AddFlag(std::move(name), std::move(meta), absl::StrCat(help, " May be repeated."), "",
           [target](const std::string& value) { return ParseIntegers(value, target); });
 }

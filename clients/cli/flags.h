@@ -42,9 +42,11 @@ class FlagTable {
   void Add(std::string name, std::optional<uint64_t>* target, std::string meta, std::string help);
   void Add(std::string name, std::optional<float>* target, std::string meta, std::string help);
   // Each occurrence appends.
-  void Add(std::string name, std::vector<std::string>* target, std::string meta, std::string help);
+  void Add(std::string name, std::vector<std::string>* target, std::string meta,
+           const std::string& help);
   // Each occurrence appends the integers of its value, separated by commas or spaces.
-  void Add(std::string name, std::vector<int32_t>* target, std::string meta, std::string help);
+  void Add(std::string name, std::vector<int32_t>* target, std::string meta,
+           const std::string& help);
 
   // Fills the targets. `--help` anywhere before `--` sets help_requested() and ends the parsing.
   absl::Status Parse(std::span<const std::string> arguments);
