@@ -62,6 +62,7 @@ absl::StatusOr<LoadResult> RunLoad(client::Client* client, const LoadOptions& op
   };
   const auto start = std::chrono::steady_clock::now();
   std::vector<std::thread> readers;
+  readers.reserve(static_cast<size_t>(options.streams));
   for (int32_t i = 0; i < options.streams; ++i) readers.emplace_back(work);
   for (std::thread& reader : readers) reader.join();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -52,9 +52,11 @@ int64_t GroupMemory(const std::string& root) {
   while (std::getline(file, line)) {
     // Version 2 has the one line "0::PATH".
     if (!line.starts_with("0::/")) continue;
+    const std::string groups = root + "sys/fs/cgroup";
     int64_t least = kUnlimited;
     for (std::string path = line.substr(3);;) {
-      least = std::min(least, LeftIn(root + "sys/fs/cgroup" + path + "/"));
+      std::string group = groups;
+      least = std::min(least, LeftIn(group.append(path).append("/")));
       if (path.size() <= 1) return least;
       path.resize(path.rfind('/'));
     }
