@@ -77,7 +77,9 @@ bool CountElements(std::span<const int64_t> shape, int64_t* elements) {
 }
 
 std::string ShapeString(std::span<const int64_t> shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+  if (shape.size() <= kShownDimensions) return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+  return absl::StrCat("[", absl::StrJoin(shape.first(kShownDimensions), ", "), ", ... ",
+                      shape.size(), " in all]");
 }
 
 }  // namespace mneme::loader

@@ -3,6 +3,7 @@
 #ifndef MNEME_LOADER_CHECKPOINT_STORED_TENSOR_H_
 #define MNEME_LOADER_CHECKPOINT_STORED_TENSOR_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <span>
@@ -36,7 +37,11 @@ struct StoredTensor {
 // other than 0 does not fit: then no product of some of them can be trusted either.
 bool CountElements(std::span<const int64_t> shape, int64_t* elements);
 
-// "[2, 3]".
+// Sizes that ShapeString lists. Ours have five at most, a safetensors header may have 64.
+inline constexpr size_t kShownDimensions = 8;
+
+// "[2, 3]"; of more than kShownDimensions the first ones: "[1, 1, 1, 1, 1, 1, 1, 1, ... 64 in
+// all]".
 std::string ShapeString(std::span<const int64_t> shape);
 
 // The tensors of a checkpoint's file or files, by name. Owns the mappings.

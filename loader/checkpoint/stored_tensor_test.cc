@@ -18,6 +18,12 @@ TEST(StoredTensorTest, DescribesItself) {
   EXPECT_EQ(tensor.Describe(), "[] BF16");
 }
 
+TEST(StoredTensorTest, ListsEightSizesAtMost) {
+  EXPECT_EQ(ShapeString(std::vector<int64_t>{1, 2, 3, 4, 5, 6, 7, 8}), "[1, 2, 3, 4, 5, 6, 7, 8]");
+  EXPECT_EQ(ShapeString(std::vector<int64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9}),
+            "[1, 2, 3, 4, 5, 6, 7, 8, ... 9 in all]");
+}
+
 TEST(StoredTensorTest, CountsElementsOrSaysTheyDoNotFit) {
   int64_t elements = -1;
   EXPECT_TRUE(CountElements({}, &elements));

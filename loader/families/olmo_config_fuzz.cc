@@ -28,7 +28,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto config = mneme::loader::ParseOlmoConfig(text, "fuzz");
   if (!config.ok()) {
     const std::string message(config.status().message());
-    if (message.size() > 1000 || mneme::loader::FirstInvalidUtf8(message) >= 0) __builtin_trap();
+    if (message.size() > mneme::loader::kMaxMessageBytes ||
+        mneme::loader::FirstInvalidUtf8(message) >= 0) {
+      __builtin_trap();
+    }
     return 0;
   }
   const mneme::loader::ModelDescription& model = config->model;

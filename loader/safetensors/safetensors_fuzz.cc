@@ -14,7 +14,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!header.ok()) {
     const std::string message(header.status().message());
     // A message is short and printable, whatever the file says.
-    if (message.size() > 1000 || mneme::loader::FirstInvalidUtf8(message) >= 0) __builtin_trap();
+    if (message.size() > mneme::loader::kMaxMessageBytes ||
+        mneme::loader::FirstInvalidUtf8(message) >= 0) {
+      __builtin_trap();
+    }
     return 0;
   }
   size_t covered = 0;

@@ -6,9 +6,6 @@
 namespace mneme::loader {
 namespace {
 
-// Names longer than this are cut in messages; the longest real tensor names have about 80 bytes.
-constexpr size_t kQuotedBytes = 120;
-
 // Length of the well-formed UTF-8 sequence at the start of `text` (not empty), or 0.
 size_t SequenceLength(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
@@ -50,18 +47,17 @@ int64_t FirstInvalidUtf8(std::string_view text) {
 }
 
 std::string Quote(std::string_view text) {
-  std::string_view shown = text.substr(0, kQuotedBytes);
-  if (shown.size() < text.size()) {
-    // Do not cut a character in two.
-    while (!shown.empty() && (static_cast<uint8_t>(text[shown.size()]) & 0xc0) == 0x80) {
-      shown.remove_suffix(1);
-    }
+  constexpr size_t kRoom = kMaxQuotedBytes - (sizeof "\"...\"" - 1);
+  std::string shown;
+  while (!text.empty()) {
+    const size_t length = SequenceLength(text);
+    const std::string escaped = length == 0 ? absl::CEscape({text.data(), 1})
+                                            : absl::Utf8SafeCEscape({text.data(), length});
+    if (shown.size() + escaped.size() > kRoom) break;
+    shown += escaped;
+    text.remove_prefix(length == 0 ? 1 : length);
   }
-  const char* rest = shown.size() < text.size() ? "..." : "";
-  const std::string escaped = FirstInvalidUtf8(shown) < 0
-                                  ? absl::Utf8SafeCEscape({shown.data(), shown.size()})
-                                  : absl::CEscape({shown.data(), shown.size()});
-  return absl::StrCat("\"", escaped, rest, "\"");
+  return absl::StrCat("\"", shown, text.empty() ? "" : "...", "\"");
 }
 
 }  // namespace mneme::loader

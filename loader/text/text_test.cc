@@ -36,5 +36,17 @@ TEST(TextTest, QuotesShortenAndEscape) {
   EXPECT_EQ(across.find("\\3"), std::string::npos);
 }
 
+TEST(TextTest, QuotesAreShortWhateverTheirEscapesNeed) {
+  for (const char byte : {'x', '\n', '\x01', '\xff', '"'}) {
+    const std::string quoted = Quote(std::string(10000, byte));
+    EXPECT_LE(quoted.size(), kMaxQuotedBytes) << static_cast<int>(byte);
+    EXPECT_GT(quoted.size(), kMaxQuotedBytes - 4) << static_cast<int>(byte);
+    EXPECT_EQ(quoted.substr(quoted.size() - 4), "...\"");
+  }
+  EXPECT_EQ(Quote(std::string(120, 'x')), "\"" + std::string(120, 'x') + "\"");
+  // A byte that is not UTF-8 does not take the characters beside it away.
+  EXPECT_EQ(Quote("\xc3\xa9\xff"), "\"\xc3\xa9\\377\"");
+}
+
 }  // namespace
 }  // namespace mneme::loader

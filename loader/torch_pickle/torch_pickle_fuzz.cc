@@ -13,7 +13,10 @@ namespace {
 
 void CheckMessage(const absl::Status& status) {
   const std::string message(status.message());
-  if (message.size() > 1000 || mneme::loader::FirstInvalidUtf8(message) >= 0) __builtin_trap();
+  if (message.size() > mneme::loader::kMaxMessageBytes ||
+      mneme::loader::FirstInvalidUtf8(message) >= 0) {
+    __builtin_trap();
+  }
 }
 
 }  // namespace
