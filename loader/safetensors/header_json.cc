@@ -53,6 +53,9 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
       if (!metadata_->emplace(key_, value).second) {
         return Fail(absl::StrCat("__metadata__: duplicate key ", Quote(key_)));
       }
+      if (static_cast<int64_t>(metadata_->size()) > kMaxMetadata) {
+        return Fail(absl::StrCat("__metadata__: more than ", kMaxMetadata, " entries"));
+      }
       return true;
     }
     if (state_ == State::kTensor && field_ == Field::kDType) {

@@ -21,6 +21,7 @@ inline constexpr int64_t kMaxHeaderBytes = 100'000'000;
 // Ours: the largest published models have fewer than 100,000 tensors, of five dimensions.
 inline constexpr int64_t kMaxTensors = 262'144;
 inline constexpr int64_t kMaxDimensions = 64;
+inline constexpr int64_t kMaxMetadata = 65'536;  // published files have a handful of entries
 
 struct SafetensorsHeader {
   std::map<std::string, StoredTensor> tensors;  // bytes point into the parsed file

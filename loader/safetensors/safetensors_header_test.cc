@@ -5,6 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "loader/text/text.h"
 
 namespace mneme::loader {
 namespace {
@@ -192,10 +193,44 @@ TEST(SafetensorsHeaderTest, RefusesMoreTensorsThanItsLimit) {
   EXPECT_THAT(std::string(parsed.status().message()), HasSubstr("more than 262144 tensors"));
 }
 
+// A header whose metadata has this many entries.
+std::string Metadata(int64_t entries) {
+  std::string header = R"({"__metadata__":{)";
+  for (int64_t i = 0; i < entries; ++i) {
+    if (i > 0) header += ",";
+    header += "\"" + std::to_string(i) + R"(":"")";
+  }
+  return header + "}}";
+}
+
+TEST(SafetensorsHeaderTest, RefusesMoreMetadataThanItsLimit) {
+  EXPECT_TRUE(Parse(File(Metadata(kMaxMetadata), 0)).ok());
+  EXPECT_EQ(Parse(File(Metadata(kMaxMetadata + 1), 0)).status().message(),
+            "f.st: __metadata__: more than 65536 entries");
+}
+
 TEST(SafetensorsHeaderTest, LongNamesAreShortenedInMessages) {
   const std::string name(1'000'000, 'n');
   const auto parsed = Parse(File("{\"" + name + "\":7}", 0));
   EXPECT_LT(parsed.status().message().size(), 400u);
+}
+
+TEST(SafetensorsHeaderTest, TheLongestMessagesKeepToTheirBound) {
+  std::string names;  // of control characters, which need six bytes each in the file
+  for (int i = 0; i < 1000; ++i) names += "\\u0001";
+  const auto tensor = [&names](const char* last, const std::string& offsets) {
+    return "\"" + names + last + R"(":{"dtype":"U8","shape":[2],"data_offsets":)" + offsets + "}";
+  };
+  const auto overlap =
+      Parse(File("{" + tensor("a", "[0,2]") + "," + tensor("b", "[1,3]") + "}", 3));
+  EXPECT_THAT(std::string(overlap.status().message()), HasSubstr("overlap tensor"));
+  EXPECT_LT(overlap.status().message().size(), kMaxMessageBytes);
+  std::string shape = "[9223372036854775807";
+  for (int i = 1; i < 64; ++i) shape += ",9223372036854775807";
+  const auto uncountable = Parse(File(One("U8", shape + "]", "[0,1]"), 1));
+  EXPECT_THAT(std::string(uncountable.status().message()),
+              HasSubstr(", ... 64 in all] U8 has more bytes than can be counted"));
+  EXPECT_LT(uncountable.status().message().size(), kMaxMessageBytes);
 }
 
 }  // namespace
