@@ -249,7 +249,11 @@ class Machine {
     }
     const std::optional<StoredDType> dtype = StorageDType(static_cast<Global>(items[1].index));
     if (!dtype.has_value()) return Fail("persistent id's type is no storage");
-    const std::string key(Text(items[2]));
+    const std::string_view key = Text(items[2]);
+    if (key.size() > kMaxStorageKeyBytes) {
+      return Fail(absl::StrCat("storage key ", Quote(key), " of ", key.size(),
+                               " bytes is longer than ", kMaxStorageKeyBytes));
+    }
     if (items[4].number < 0) {
       return Fail(absl::StrCat("storage ", Quote(key), " has ", items[4].number, " elements"));
     }
@@ -301,14 +305,13 @@ class Machine {
         !dicts_[hooks.index].items.empty() || !Numbers(arguments[2], tensor.shape) ||
         !Numbers(arguments[3], tensor.strides) || tensor.shape.size() != tensor.strides.size()) {
       return Fail(
-          "_rebuild_tensor_v2's arguments are not (storage, offset, size, stride, requires_grad, "
-          "no "
-          "hooks)");
+          "_rebuild_tensor_v2's arguments are not "
+          "(storage, offset, size, stride, requires_grad, no hooks)");
     }
     if (tensors_.size() >= static_cast<size_t>(kMaxTensors)) return Fail("too many tensors");
     const Storage& storage = storages_[arguments[0].index];
     tensor.dtype = storage.dtype;
-    tensor.storage = storage.key;
+    tensor.storage = std::string(storage.key);
     tensor.storage_elements = storage.elements;
     tensor.offset = arguments[1].number;
     tensors_.push_back(std::move(tensor));

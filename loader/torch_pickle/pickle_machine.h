@@ -1,6 +1,6 @@
 // The pickle of a state dict, interpreted and never executed. The machine knows only what
 // torch.save (pickle protocol 2) writes for a dict of tensors; every other opcode, global and call
-// is refused by name. Definition of the subset: docs/models.md, "The checkpoint as model.pt".
+// is refused by name. Definition of the subset: docs/models.md, §3 The checkpoint as model.pt.
 //
 // Bounded: one pass over the pickle, no recursion; stack, memo and every kind of object have
 // limits.

@@ -220,6 +220,17 @@ TEST(PickleMachineTest, MemoryIsBounded) {
   });
 }
 
+TEST(PickleMachineTest, AStorageKeyIsShort) {
+  const auto with_key = [](size_t bytes) {
+    const std::string storage = PickleStorage("FloatStorage", std::string(bytes, 'k'), 1);
+    return PickleDict({{"t", PickleTensor(storage, 0, {1}, {1})}});
+  };
+  EXPECT_TRUE(Interpret(with_key(256)).ok());
+  ExpectRefused(
+      {{"key", with_key(257),
+        "storage key \"" + std::string(120, 'k') + "...\" of 257 bytes is longer than 256"}});
+}
+
 TEST(PickleOpcodesTest, AreNamed) {
   EXPECT_STREQ(PickleOpcodeName('c'), "GLOBAL");
   EXPECT_STREQ(PickleOpcodeName(0x80), "PROTO");

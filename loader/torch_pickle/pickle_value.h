@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -24,6 +23,9 @@ inline constexpr size_t kMaxDicts = 1 << 20;
 inline constexpr size_t kMaxItems = 2 << 20;
 // Tensors may share one long tuple of sizes; ours have five dimensions at most.
 inline constexpr uint32_t kMaxPickledDimensions = 8;
+// torch.save numbers the storages. A key is named as often as the pickle likes but kept by every
+// tensor, so a long one would multiply.
+inline constexpr uint32_t kMaxStorageKeyBytes = 256;
 
 enum class Global : uint8_t { kOrderedDict, kRebuildTensor, kFloat, kHalf, kBf16, kDouble, kLong };
 
@@ -56,7 +58,7 @@ struct Value {
 
 struct Storage {
   StoredDType dtype;
-  std::string key;
+  std::string_view key;  // in the pickle
   int64_t elements;
 };
 
