@@ -87,6 +87,12 @@ bool LastElement(const PickledTensor& tensor, int64_t* last) {
 std::vector<uint8_t> Gather(const PickledTensor& tensor, std::span<const uint8_t> storage,
                             int64_t elements) {
   const int64_t width = StoredDTypeBytes(tensor.dtype);
+  // The stride of a size of 1 is never stepped over and may be any number: adding it, if only to
+  // take it off again, can overflow. All others have been checked to stay in the storage.
+  std::vector<int64_t> strides = tensor.strides;
+  for (size_t i = 0; i < strides.size(); ++i) {
+    if (tensor.shape[i] == 1) strides[i] = 0;
+  }
   std::vector<uint8_t> gathered(static_cast<size_t>(elements * width));
   std::vector<int64_t> index(tensor.shape.size(), 0);
   int64_t source = tensor.offset;
@@ -94,9 +100,9 @@ std::vector<uint8_t> Gather(const PickledTensor& tensor, std::span<const uint8_t
     std::memcpy(&gathered[static_cast<size_t>(element * width)], &storage[source * width],
                 static_cast<size_t>(width));
     for (size_t i = tensor.shape.size(); i-- > 0;) {
-      source += tensor.strides[i];
+      source += strides[i];
       if (++index[i] < tensor.shape[i]) break;
-      source -= tensor.strides[i] * tensor.shape[i];
+      source -= strides[i] * tensor.shape[i];
       index[i] = 0;
     }
   }
