@@ -45,7 +45,7 @@ bool IsSingleWord(std::string_view text, size_t begin, size_t end) {
 }  // namespace
 
 absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Vocabulary& vocabulary,
-                                               const Normalizer& normalizer) {
+                                               const Normalizer& normalizer, SearchBudget* budget) {
   AddedTokens added;
   if (!field.value().exists()) return added;
   int32_t next_id = vocabulary.size();
@@ -56,8 +56,9 @@ absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Voc
     const AddedToken& token = added.tokens_[i];
     std::string content = token.content;
     if (token.normalized) {
-      SearchBudget budget;
-      status = normalizer.Normalize(&budget, &content);
+      // A pattern's search looks at the budget itself, but the other steps do not.
+      status = budget->IsSpent() ? absl::ResourceExhaustedError("the time for searches is spent")
+                                 : normalizer.Normalize(budget, &content);
       if (status.ok() && (content.empty() || content.size() > kMaxContentBytes)) {
         status = absl::InvalidArgumentError(
             Message("it is ", content.size(), " bytes; supported: 1 to ", kMaxContentBytes));

@@ -39,9 +39,9 @@ struct Section {
 class AddedTokens {
  public:
   // Ids of tokens that the vocabulary lacks follow it in file order, whatever the file's "id" says:
-  // so does the library.
+  // so does the library. `budget` is for normalising the contents.
   static absl::StatusOr<AddedTokens> Build(const JsonField& field, const Vocabulary& vocabulary,
-                                           const Normalizer& normalizer);
+                                           const Normalizer& normalizer, SearchBudget* budget);
 
   // Appends the sections of `text`, in order; tokens are those with this `normalized`. Leftmost,
   // then longest, over bare contents; the flags are looked at afterwards.

@@ -23,8 +23,9 @@ absl::StatusOr<AddedTokens> Build(const std::string& tokens,
                                   const std::string& normalizer = "null") {
   auto built_vocabulary = Vocabulary::Build(ParsedJson(vocabulary).field());
   auto built_normalizer = Normalizer::Build(ParsedJson(normalizer).field());
+  SearchBudget budget;
   return AddedTokens::Build(ParsedJson("[" + tokens + "]").field(), *built_vocabulary,
-                            *built_normalizer);
+                            *built_normalizer, &budget);
 }
 
 // Tokens as <content>, text as it is.
@@ -104,6 +105,20 @@ TEST(AddedTokensTest, BlankTokensAreLinearInARunOfBlanks) {
   added->Split(std::string(1'000'000, ' '), false, &sections);
   EXPECT_EQ(sections.size(), 1'000'000u);
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+TEST(AddedTokensTest, OneBudgetIsForAllTokens) {
+  const auto vocabulary = Vocabulary::Build(ParsedJson(R"({"a":0})").field());
+  const auto normalizer = Normalizer::Build(ParsedJson(R"({"type":"NFC"})").field());
+  SearchBudget spent(SearchBudget::Clock::now() - std::chrono::seconds(1));
+  const auto build = [&](const std::string& token) {
+    return AddedTokens::Build(ParsedJson("[" + token + "]").field(), *vocabulary, *normalizer,
+                              &spent)
+        .status();
+  };
+  EXPECT_TRUE(build(Token("x")).ok());
+  EXPECT_EQ(MessageOf(build(Token("x", "normalized"))),
+            "t.json: the normalised content of \"x\": the time for searches is spent");
 }
 
 TEST(AddedTokensTest, RefusesByName) {

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -49,9 +50,11 @@ class Decoder {
   // A missing or null field joins tokens with spaces, as the library does.
   static absl::StatusOr<Decoder> Build(const JsonField& field);
 
-  // Prepares ids 0 to count - 1; content(id) is a token's, or "" for an unknown id, which callers
-  // never decode. Errors of the patterns' searches and of the size.
-  absl::Status Index(int32_t count, const std::function<std::string_view(int32_t)>& content);
+  // Prepares ids 0 to count - 1; content(id) is a token's, or nullopt for an unknown id, which
+  // callers never decode. Errors of the patterns' searches, of the size and of a spent budget.
+  absl::Status Index(int32_t count,
+                     const std::function<std::optional<std::string_view>(int32_t)>& content,
+                     SearchBudget* budget);
 
   // Appends what can be said once this token has come. Requires an id that was indexed.
   void Append(int32_t id, DecoderState* state, std::string* out) const;
@@ -77,7 +80,8 @@ class Decoder {
   absl::Status AddStrip(const JsonField& field);
   absl::Status AddMetaspace(const JsonField& field);
   absl::Status WrongOrder(const JsonField& field, std::string_view name) const;
-  absl::StatusOr<std::string> Edited(std::string_view content, bool first) const;
+  absl::StatusOr<std::string> Edited(std::string_view content, bool first,
+                                     SearchBudget* budget) const;
 
   std::string_view TextOf(int32_t id, DecoderState* state, std::string* out) const;
   void AppendBytes(std::string_view bytes, DecoderState* state, std::string* out) const;
@@ -89,6 +93,7 @@ class Decoder {
   void EmitBad(int64_t count, DecoderState* state, std::string* out) const;
   void Emit(std::string_view text, DecoderState* state, std::string* out) const;
 
+  size_t steps_ = 0;  // of any kind
   std::vector<Edit> edits_;
   Bytes bytes_ = Bytes::kNone;
   bool fused_ = false;

@@ -7,6 +7,7 @@
 #include "loader/tokenizer/message.h"
 #include "loader/tokenizer/normalizer.h"
 #include "loader/tokenizer/pre_tokenizer.h"
+#include "loader/tokenizer/step_limit.h"
 #include "loader/tokenizer/utf8.h"
 
 namespace mneme::loader::tokenizer_internal {
@@ -56,6 +57,7 @@ absl::Status Decoder::Add(const JsonField& field) {
     if (absl::Status s = field.OnlyMembers({"type", "decoders"}); !s.ok()) return s;
     return field.Member("decoders").ForEach([this](const JsonField& f) { return Add(f); });
   }
+  if (absl::Status s = CheckStepLimit(field, steps_++); !s.ok()) return s;
   if (*type == "Replace") return AddReplace(field);
   if (*type == "Strip") return AddStrip(field);
   if (*type == "Metaspace") return AddMetaspace(field);
@@ -145,17 +147,21 @@ absl::Status Decoder::AddMetaspace(const JsonField& field) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Decoder::Edited(std::string_view content, bool first) const {
+absl::StatusOr<std::string> Decoder::Edited(std::string_view content, bool first,
+                                            SearchBudget* budget) const {
   std::string text(content);
   for (const Edit& edit : edits_) {
+    // A pattern's search looks at the budget itself, but none of the other edits does.
+    if (budget->IsSpent()) {
+      return absl::ResourceExhaustedError(
+          Message("the edits of all tokens take too long (at ", Quote(content), ")"));
+    }
     switch (edit.kind) {
-      case Edit::Kind::kReplace: {
-        SearchBudget budget;
-        if (absl::Status s = ReplaceAll(edit.pattern[0], edit.content, &budget, &text); !s.ok()) {
+      case Edit::Kind::kReplace:
+        if (absl::Status s = ReplaceAll(edit.pattern[0], edit.content, budget, &text); !s.ok()) {
           return s;
         }
         break;
-      }
       case Edit::Kind::kStrip:
         text = std::string(Stripped(text, edit.character, edit.start, edit.stop));
         break;
@@ -182,12 +188,15 @@ absl::StatusOr<std::string> Decoder::Edited(std::string_view content, bool first
 }
 
 absl::Status Decoder::Index(int32_t count,
-                            const std::function<std::string_view(int32_t)>& content) {
+                            const std::function<std::optional<std::string_view>(int32_t)>& content,
+                            SearchBudget* budget) {
   size_t size = 0;
   for (int32_t id = 0; id < count; ++id) {
+    const std::optional<std::string_view> token = content(id);
     for (const bool first : {false, true}) {
       if (first && !first_differs_) continue;
-      absl::StatusOr<std::string> text = Edited(content(id), first);
+      absl::StatusOr<std::string> text = std::string();
+      if (token.has_value()) text = Edited(*token, first, budget);
       if (!text.ok()) return text.status();
       size += text->size();
       if (size > kMaxTextBytes) {

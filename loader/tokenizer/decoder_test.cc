@@ -1,5 +1,7 @@
 #include "loader/tokenizer/decoder.h"
 
+#include <chrono>
+#include <optional>
 #include <random>
 
 #include "gtest/gtest.h"
@@ -21,9 +23,10 @@ class TestDecoder {
     auto built = Decoder::Build(ParsedJson(json).field());
     EXPECT_TRUE(built.ok()) << built.status();
     decoder_ = *std::move(built);
-    const absl::Status status =
-        decoder_.Index(static_cast<int32_t>(tokens_.size()),
-                       [this](int32_t id) { return std::string_view(tokens_[id]); });
+    SearchBudget budget;
+    const absl::Status status = decoder_.Index(
+        static_cast<int32_t>(tokens_.size()),
+        [this](int32_t id) { return std::string_view(tokens_[id]); }, &budget);
     EXPECT_TRUE(status.ok()) << status;
   }
   std::string Whole(const std::vector<int32_t>& ids) const { return decoder_.Decode(ids); }
@@ -168,6 +171,41 @@ TEST(DecoderTest, RefusesByName) {
   EXPECT_NE(ErrorOf(R"({"type":"Strip","content":" ","start":-1,"stop":0})").find("start"),
             std::string::npos);
   EXPECT_NE(ErrorOf(R"({"type":"Fuse","x":1})").find("unknown member \"x\""), std::string::npos);
+}
+
+constexpr char kStrip[] = R"({"type":"Strip","content":" ","start":1,"stop":0})";
+
+TEST(DecoderTest, HasAtMost64Steps) {
+  const auto steps = [](int outer) {
+    std::string inner, json;
+    for (int i = 0; i < 32; ++i) inner += std::string(i > 0 ? "," : "") + kStrip;
+    for (int i = 0; i < outer; ++i) json += std::string(",") + kStrip;
+    return R"({"type":"Sequence","decoders":[{"type":"Sequence","decoders":[)" + inner + "]}" +
+           json + "]}";
+  };
+  EXPECT_EQ(ErrorOf(steps(32)), "");
+  EXPECT_EQ(ErrorOf(steps(33)), "t.json: decoders[33]: step 65; at most 64 are supported");
+}
+
+TEST(DecoderTest, OneBudgetIsForAllTokens) {
+  auto decoder = Decoder::Build(ParsedJson(kStrip).field());
+  ASSERT_TRUE(decoder.ok()) << decoder.status();
+  SearchBudget spent(SearchBudget::Clock::now() - std::chrono::seconds(1));
+  const absl::Status status = decoder->Index(
+      1, [](int32_t) { return std::string_view("the token"); }, &spent);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(MessageOf(status).find("take too long (at \"the token\")"), std::string_view::npos);
+}
+
+// A vocabulary may have a hole of four million ids.
+TEST(DecoderTest, UnknownIdsAreNotEdited) {
+  auto decoder = Decoder::Build(ParsedJson(kStrip).field());
+  ASSERT_TRUE(decoder.ok()) << decoder.status();
+  SearchBudget spent(SearchBudget::Clock::now() - std::chrono::seconds(1));
+  EXPECT_TRUE(decoder
+                  ->Index(
+                      9, [](int32_t) { return std::nullopt; }, &spent)
+                  .ok());
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "loader/text/text.h"
 #include "loader/tokenizer/message.h"
 #include "loader/tokenizer/nfc.h"
+#include "loader/tokenizer/step_limit.h"
 
 namespace mneme::loader::tokenizer_internal {
 
@@ -53,6 +54,7 @@ absl::Status Normalizer::Add(const JsonField& field) {
     if (absl::Status s = field.OnlyMembers({"type", "normalizers"}); !s.ok()) return s;
     return field.Member("normalizers").ForEach([this](const JsonField& f) { return Add(f); });
   }
+  if (absl::Status s = CheckStepLimit(field, steps_.size()); !s.ok()) return s;
   if (*type == "NFC") {
     if (absl::Status s = field.OnlyMembers({"type"}); !s.ok()) return s;
     steps_.push_back({Step::Kind::kNfc, "", {}});

@@ -52,6 +52,19 @@ TEST(NormalizerTest, RefusesByName) {
   EXPECT_NE(ErrorOf("[]").find("expected an object"), std::string::npos);
 }
 
+TEST(NormalizerTest, HasAtMost64Steps) {
+  // Half of them in a sequence of their own.
+  const auto steps = [](int outer) {
+    std::string inner, json;
+    for (int i = 0; i < 32; ++i) inner += std::string(i > 0 ? "," : "") + R"({"type":"NFC"})";
+    for (int i = 0; i < outer; ++i) json += R"(,{"type":"NFC"})";
+    return R"({"type":"Sequence","normalizers":[{"type":"Sequence","normalizers":[)" + inner +
+           "]}" + json + "]}";
+  };
+  EXPECT_EQ(ErrorOf(steps(32)), "");
+  EXPECT_EQ(ErrorOf(steps(33)), "t.json: normalizers[33]: step 65; at most 64 are supported");
+}
+
 TEST(NormalizerTest, ATextThatGrowsTooLongIsAnError) {
   const std::string content(1 << 20, 'x');
   const auto normalizer = Normalizer::Build(

@@ -6,6 +6,7 @@
 #include "loader/tokenizer/byte_level.h"
 #include "loader/tokenizer/message.h"
 #include "loader/tokenizer/normalizer.h"
+#include "loader/tokenizer/step_limit.h"
 #include "loader/tokenizer/utf8.h"
 
 namespace mneme::loader::tokenizer_internal {
@@ -51,6 +52,7 @@ absl::Status PreTokenizer::Add(const JsonField& field) {
     if (absl::Status s = field.OnlyMembers({"type", "pretokenizers"}); !s.ok()) return s;
     return field.Member("pretokenizers").ForEach([this](const JsonField& f) { return Add(f); });
   }
+  if (absl::Status s = CheckStepLimit(field, steps_.size()); !s.ok()) return s;
   if (*type == "ByteLevel") return AddByteLevel(field);
   if (*type == "Split") return AddSplit(field);
   if (*type == "Digits") return AddDigits(field);

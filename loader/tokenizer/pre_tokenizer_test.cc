@@ -78,6 +78,19 @@ TEST(PreTokenizerTest, MetaspaceFirstMeansTheInputsStart) {
   EXPECT_EQ(PiecesOf(sequence("Removed"), "-"), Strings{});
 }
 
+TEST(PreTokenizerTest, HasAtMost64Steps) {
+  const auto steps = [](int outer) {
+    const std::string digits = R"({"type":"Digits","individual_digits":true})";
+    std::string inner, json;
+    for (int i = 0; i < 32; ++i) inner += (i > 0 ? "," : "") + digits;
+    for (int i = 0; i < outer; ++i) json += "," + digits;
+    return R"({"type":"Sequence","pretokenizers":[{"type":"Sequence","pretokenizers":[)" + inner +
+           "]}" + json + "]}";
+  };
+  EXPECT_EQ(ErrorOf(steps(32)), "");
+  EXPECT_EQ(ErrorOf(steps(33)), "t.json: pretokenizers[33]: step 65; at most 64 are supported");
+}
+
 TEST(PreTokenizerTest, RefusesByName) {
   for (const std::string name : {"Whitespace", "WhitespaceSplit", "Punctuation", "BertPreTokenizer",
                                  "CharDelimiterSplit", "UnicodeScripts", "FixedLength"}) {

@@ -81,7 +81,9 @@ std::string EngineMessage(int error, OnigErrorInfo* info) {
   OnigUChar buffer[ONIG_MAX_ERROR_MESSAGE_LEN];
   const int size = info == nullptr ? onig_error_code_to_str(buffer, error)
                                    : onig_error_code_to_str(buffer, error, info);
-  return std::string(reinterpret_cast<char*>(buffer), size);
+  const std::string_view message(reinterpret_cast<char*>(buffer), size);
+  // It may quote the pattern, and cuts that anywhere.
+  return FirstInvalidUtf8(message) < 0 ? std::string(message) : Quote(message);
 }
 
 }  // namespace
@@ -138,7 +140,7 @@ absl::Status Regex::FindAll(std::string_view text, SearchBudget* budget,
       return absl::ResourceExhaustedError(Message(
           "the tokenizer's pattern ", Quote(pattern_), " takes too long on this text (at byte ",
           from - begin, " of a piece of ", text.size(), " bytes): ",
-          found < 0 ? EngineMessage(found, nullptr) : "the request's time for searches is spent"));
+          found < 0 ? EngineMessage(found, nullptr) : "the time for searches is spent"));
     }
     const Span match = {static_cast<uint32_t>(region->beg[0]),
                         static_cast<uint32_t>(region->end[0])};

@@ -23,8 +23,8 @@ struct Span {
   bool operator==(const Span&) const = default;
 };
 
-// How long the searches of one request may take together. Patterns are data, and some need time
-// quadratic in the text (`\s+$` on blanks that no line end follows).
+// How long the searches of one request, or of the reading of one file, may take together. Patterns
+// are data, and some need time quadratic in the text (`\s+$` on blanks that no line end follows).
 class SearchBudget {
  public:
   using Clock = std::chrono::steady_clock;

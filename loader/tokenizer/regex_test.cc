@@ -1,6 +1,7 @@
 #include "loader/tokenizer/regex.h"
 
 #include "gtest/gtest.h"
+#include "loader/text/text.h"
 #include "loader/tokenizer/message.h"
 
 namespace mneme::loader::tokenizer_internal {
@@ -79,6 +80,18 @@ TEST(RegexTest, ASpentBudgetIsAnError) {
   SearchBudget budget(SearchBudget::Clock::now() - std::chrono::seconds(1));
   const absl::Status status = regex->FindAll(std::string(1000, 'a'), &budget, &spans);
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+}
+
+// The engine quotes the pattern and cuts what it quotes, maybe inside a character.
+TEST(RegexTest, TheEnginesMessagesAreUtf8) {
+  std::string name;
+  for (int i = 0; i < 40; ++i) name += "\xC3\xA9";
+  for (const std::string shift : {"", "a"}) {
+    const auto regex = Regex::Compile("\\k<" + shift + name + ">");
+    ASSERT_FALSE(regex.ok());
+    EXPECT_NE(MessageOf(regex.status()).find("undefined name"), std::string_view::npos);
+    EXPECT_EQ(FirstInvalidUtf8(MessageOf(regex.status())), -1) << shift;
+  }
 }
 
 }  // namespace

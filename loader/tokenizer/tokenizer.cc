@@ -108,8 +108,10 @@ absl::StatusOr<std::unique_ptr<Tokenizer::Parts>> Tokenizer::Parts::Build(const 
   absl::StatusOr<internal::Decoder> decoder = internal::Decoder::Build(file.Member("decoder"));
   if (!decoder.ok()) return decoder.status();
   parts->decoder = *std::move(decoder);
+  // One for all tokens: a budget for each would be no limit.
+  internal::SearchBudget budget;
   absl::StatusOr<internal::AddedTokens> added = internal::AddedTokens::Build(
-      file.Member("added_tokens"), parts->bpe.vocabulary(), parts->normalizer);
+      file.Member("added_tokens"), parts->bpe.vocabulary(), parts->normalizer, &budget);
   if (!added.ok()) return added.status();
   parts->added = *std::move(added);
 
@@ -121,8 +123,11 @@ absl::StatusOr<std::unique_ptr<Tokenizer::Parts>> Tokenizer::Parts::Build(const 
   for (const internal::AddedToken& token : parts->added.tokens()) {
     parts->flags[token.id] = token.special ? kKnown | kSpecial : kKnown;
   }
-  absl::Status indexed =
-      parts->decoder.Index(parts->vocab_size, [&](int32_t id) { return parts->Content(id); });
+  const auto content = [&](int32_t id) -> std::optional<std::string_view> {
+    if (!parts->IsKnown(id)) return std::nullopt;
+    return parts->Content(id);
+  };
+  absl::Status indexed = parts->decoder.Index(parts->vocab_size, content, &budget);
   if (!indexed.ok()) return file.Member("decoder").Error(MessageOf(indexed));
   return parts;
 }

@@ -133,6 +133,16 @@ TEST(TokenizerTest, HostileFilesCostLittle) {
   EXPECT_NE(ErrorOf("{\"model\":{\"vocab\":{\"a\":4194303,\"b\":4194304},\"merges\":[]}}"), "");
   // A hole of four million ids is allowed, and bounded.
   EXPECT_EQ(ErrorOf("{\"model\":{\"vocab\":{\"a\":4194303},\"merges\":[]}}"), "");
+  // Each of those ids would be edited 64 times, to no purpose.
+  std::string strips;
+  for (int i = 0; i < 64; ++i) {
+    strips += R"({"type":"Strip","content":" ","start":1,"stop":0},)";
+  }
+  strips.pop_back();
+  EXPECT_EQ(ErrorOf(R"({"model":{"vocab":{"a":4194303},"merges":[]},"decoder":)"
+                    R"({"type":"Sequence","decoders":[)" +
+                    strips + "]}}"),
+            "");
   std::string deep_sequences;
   for (int i = 0; i < 40; ++i) deep_sequences += R"({"type":"Sequence","normalizers":[)";
   EXPECT_NE(ErrorOf("{\"normalizer\":" + deep_sequences), "");
