@@ -14,6 +14,10 @@ namespace {
 
 // A longer content would make the search slow on texts that almost spell it.
 constexpr size_t kMaxContentBytes = 4096;
+// Of all contents as they are searched for. A Replace can make 4096 bytes of one, and each byte may
+// need a node and an edge of a trie, about 50 bytes. A whole vocabulary of 250,000 tokens would
+// fit.
+constexpr size_t kMaxTrieBytes = size_t{4} << 20;
 
 size_t StartOfTrailingSpace(std::string_view text) {
   while (!text.empty()) {
@@ -52,6 +56,7 @@ absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Voc
   absl::Status status =
       field.ForEach([&](const JsonField& token) { return added.Add(token, vocabulary, &next_id); });
   if (!status.ok()) return status;
+  size_t trie_bytes = 0;
   for (size_t i = 0; i < added.tokens_.size(); ++i) {
     const AddedToken& token = added.tokens_[i];
     std::string content = token.content;
@@ -67,6 +72,12 @@ absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Voc
         return field.Error(
             Message("the normalised content of ", Quote(token.content), ": ", MessageOf(status)));
       }
+    }
+    trie_bytes += content.size();
+    if (trie_bytes > kMaxTrieBytes) {
+      return field.Error(Message("the contents up to ", Quote(token.content), ", normalised, have ",
+                                 trie_bytes, " bytes; at most ", kMaxTrieBytes,
+                                 " are supported for all"));
     }
     added.tries_[token.normalized].Insert(content, static_cast<int32_t>(i));
     added.end_id_ = std::max(added.end_id_, token.id + 1);

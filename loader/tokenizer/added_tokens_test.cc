@@ -107,6 +107,24 @@ TEST(AddedTokensTest, BlankTokensAreLinearInARunOfBlanks) {
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }
 
+// 1050 tokens of five bytes, of which the normalizer makes 4000 each.
+TEST(AddedTokensTest, TheContentsAreBoundedTogether) {
+  const auto tokens = [](int count) {
+    std::string json;
+    for (int i = 0; i < count; ++i) {
+      json += (i > 0 ? "," : "") + Token(std::to_string(1000 + i) + "a", "normalized");
+    }
+    return json;
+  };
+  const std::string longer =
+      R"({"type":"Replace","pattern":{"String":"a"},"content":")" + std::string(3996, 'x') + "\"}";
+  const auto most = Build(tokens(1048), R"({"a":0})", longer);
+  EXPECT_TRUE(most.ok()) << most.status();
+  EXPECT_EQ(MessageOf(Build(tokens(1050), R"({"a":0})", longer).status()),
+            "t.json: the contents up to \"2048a\", normalised, have 4196000 bytes; at most 4194304 "
+            "are supported for all");
+}
+
 TEST(AddedTokensTest, OneBudgetIsForAllTokens) {
   const auto vocabulary = Vocabulary::Build(ParsedJson(R"({"a":0})").field());
   const auto normalizer = Normalizer::Build(ParsedJson(R"({"type":"NFC"})").field());
