@@ -49,6 +49,13 @@ JsonField JsonField::Member(std::string_view name) const {
   return field;
 }
 
+JsonField JsonField::Entry(std::string_view name) const {
+  JsonField field = *this;
+  field.value_ = value_.Find(name);
+  field.path_ += Message("[", Quote(name), "]");
+  return field;
+}
+
 JsonField JsonField::Element(JsonValue element, int64_t index) const {
   JsonField field = *this;
   field.value_ = element;

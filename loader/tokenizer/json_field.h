@@ -31,8 +31,10 @@ class JsonField {
   // "FILE: PATH: FEATURE is not supported", with what is.
   absl::Status Unsupported(std::string_view feature, std::string_view supported) const;
 
-  // A member of an object (which may be missing: see IsNull) or an element of an array.
+  // A member of an object (which may be missing: see IsNull) or an element of an array. `name` is
+  // one of ours; a name that the file made up may be long or unprintable and is for Entry.
   JsonField Member(std::string_view name) const;
+  JsonField Entry(std::string_view name) const;
   JsonField Element(JsonValue element, int64_t index) const;
 
   // Refuses an object's members that are not in `names`, and what is no object.

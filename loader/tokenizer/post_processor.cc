@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "loader/text/text.h"
 #include "loader/tokenizer/message.h"
@@ -10,6 +11,15 @@
 namespace mneme::loader::tokenizer_internal {
 
 namespace {
+
+// Of a template's pieces, its special tokens and the ids they stand for. Published templates have
+// two or three; every piece looks its token up by name, one after the other.
+constexpr uint32_t kMaxTemplateParts = 1024;
+
+absl::Status CheckParts(const JsonField& field, size_t count, std::string_view what) {
+  if (count <= kMaxTemplateParts) return absl::OkStatus();
+  return field.Error(Message(count, " ", what, "; at most ", kMaxTemplateParts, " are supported"));
+}
 
 // Appends the ids that the template's "special_tokens" gives the token of a piece
 // {"SpecialToken": {"id": name}}.
@@ -21,15 +31,16 @@ absl::Status AppendSpecial(const JsonField& piece, const JsonField& special_toke
   if (!special_tokens.value().exists() || special_tokens.value().kind() != JsonKind::kObject) {
     return special_tokens.Expected("an object");
   }
-  const JsonField token = special_tokens.Member(*name);
+  const JsonField token = special_tokens.Entry(*name);
   if (!token.value().exists()) {
     return piece.Error(Message("special_tokens has no ", Quote(*name)));
   }
   if (absl::Status s = token.OnlyMembers({"id", "ids", "tokens"}); !s.ok()) return s;
   return token.Member("ids").ForEach([&](const JsonField& id) {
     const absl::StatusOr<int64_t> value = id.Integer(kMaxTokenId);
-    if (value.ok()) ids->push_back(static_cast<int32_t>(*value));
-    return value.status();
+    if (!value.ok()) return value.status();
+    ids->push_back(static_cast<int32_t>(*value));
+    return CheckParts(id, ids->size(), "ids on one side of the text");
   });
 }
 
@@ -67,6 +78,14 @@ absl::Status PostProcessor::AddTemplate(const JsonField& field) {
   bool seen_text = false;
   const JsonField special_tokens = field.Member("special_tokens");
   const JsonField single = field.Member("single");
+  for (const auto& [part, what] :
+       {std::pair{&single, "pieces"}, std::pair{&special_tokens, "special tokens"}}) {
+    const JsonValue& value = part->value();
+    const bool counted =
+        value.exists() && (value.kind() == JsonKind::kArray || value.kind() == JsonKind::kObject);
+    if (!counted) continue;  // refused where it is read
+    if (absl::Status s = CheckParts(*part, value.count(), what); !s.ok()) return s;
+  }
   absl::Status status = single.ForEach([&](const JsonField& piece) -> absl::Status {
     if (absl::Status s = piece.OnlyMembers({"SpecialToken", "Sequence"}); !s.ok()) return s;
     if (piece.value().count() != 1) return piece.Expected("one of SpecialToken and Sequence");

@@ -37,6 +37,26 @@ TEST(PostProcessorTest, Templates) {
   EXPECT_EQ(both->behind(), (Ids{5, 6, 1}));
 }
 
+TEST(PostProcessorTest, PartsAreLimited) {
+  const auto repeated = [](const std::string& part, int times) {
+    std::string all;
+    for (int i = 0; i < times; ++i) all += "," + part;
+    return all;
+  };
+  EXPECT_EQ(ErrorOf(Template(kText + repeated(kBos, 1023))), "");
+  EXPECT_EQ(ErrorOf(Template(kText + repeated(kBos, 1024))),
+            "t.json: single: 1025 pieces; at most 1024 are supported");
+  // "two" stands for two ids.
+  EXPECT_NE(ErrorOf(Template(kText + repeated(kTwo, 513)))
+                .find("special_tokens[\"two\"].ids[0]: 1025 ids on one side of the text; at most"),
+            std::string::npos);
+  std::string tokens;
+  for (int i = 0; i < 1025; ++i) tokens += (i > 0 ? ",\"" : "\"") + std::to_string(i) + "\":{}";
+  EXPECT_EQ(ErrorOf(R"({"type":"TemplateProcessing","pair":[],"special_tokens":{)" + tokens +
+                    R"(},"single":[)" + kText + "]}"),
+            "t.json: special_tokens: 1025 special tokens; at most 1024 are supported");
+}
+
 TEST(PostProcessorTest, RefusesByName) {
   for (const std::string name : {"BertProcessing", "RobertaProcessing"}) {
     EXPECT_EQ(ErrorOf("{\"type\":\"" + name + "\"}"),
