@@ -36,34 +36,26 @@ class JsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit JsonBuilder(JsonDocument* document) : document_(document) {}
 
-  bool null() override {
-    Add(JsonKind::kNull);
-    return true;
-  }
+  bool null() override { return Add(Node{}); }
   bool boolean(bool value) override {
-    Add(JsonKind::kBool).boolean = value;
-    return true;
+    Node node = OfKind(JsonKind::kBool);
+    node.boolean = value;
+    return Add(node);
   }
   bool number_integer(number_integer_t value) override {
-    Add(JsonKind::kInteger).integer = value;
-    return true;
+    Node node = OfKind(JsonKind::kInteger);
+    node.integer = value;
+    return Add(node);
   }
   bool number_unsigned(number_unsigned_t value) override {
-    if (value > static_cast<uint64_t>(INT64_MAX)) {
-      Add(JsonKind::kNumber).number = static_cast<double>(value);
-    } else {
-      Add(JsonKind::kInteger).integer = static_cast<int64_t>(value);
-    }
-    return true;
+    if (value > static_cast<uint64_t>(INT64_MAX)) return AddNumber(static_cast<double>(value));
+    return number_integer(static_cast<int64_t>(value));
   }
-  bool number_float(number_float_t value, const string_t&) override {
-    Add(JsonKind::kNumber).number = value;
-    return true;
-  }
+  bool number_float(number_float_t value, const string_t&) override { return AddNumber(value); }
   bool string(string_t& value) override {
-    const uint32_t begin = Store(value);
-    Add(JsonKind::kString).string = {begin, static_cast<uint32_t>(value.size())};
-    return true;
+    Node node = OfKind(JsonKind::kString);
+    node.string = {Store(value), static_cast<uint32_t>(value.size())};
+    return Add(node);
   }
   bool binary(binary_t&) override { return false; }
   bool start_object(std::size_t) override { return Open(JsonKind::kObject); }
@@ -96,19 +88,37 @@ class JsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
   std::string error;
 
  private:
+  using Node = JsonDocument::Node;
+
+  static Node OfKind(JsonKind kind) {
+    Node node;
+    node.kind = kind;
+    return node;
+  }
+
   uint32_t Store(const std::string& value) {
     const uint32_t begin = static_cast<uint32_t>(document_->pool_.size());
     document_->pool_ += value;
     return begin;
   }
 
-  JsonDocument::Node& Add(JsonKind kind) {
+  bool AddNumber(double value) {
+    Node node = OfKind(JsonKind::kNumber);
+    node.number = value;
+    return Add(node);
+  }
+
+  // Adds a value to the container at hand.
+  bool Add(const Node& value) {
+    if (document_->nodes_.size() >= JsonDocument::kMaxValues) {
+      error = Message("more than ", JsonDocument::kMaxValues, " values");
+      return false;
+    }
     const uint32_t index = static_cast<uint32_t>(document_->nodes_.size());
-    JsonDocument::Node& node = document_->nodes_.emplace_back();
-    node.kind = kind;
+    Node& node = document_->nodes_.emplace_back(value);
     if (!open_.empty()) {
       Container& container = open_.back();
-      JsonDocument::Node& parent = document_->nodes_[container.index];
+      Node& parent = document_->nodes_[container.index];
       if (parent.kind == JsonKind::kObject) {
         node.name_begin = name_begin_;
         node.name_size = name_size_;
@@ -121,7 +131,7 @@ class JsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
       ++parent.children.count;
       container.last = index;
     }
-    return node;
+    return true;
   }
 
   bool Open(JsonKind kind) {
@@ -130,7 +140,7 @@ class JsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
       return false;
     }
     const uint32_t index = static_cast<uint32_t>(document_->nodes_.size());
-    Add(kind).children = {JsonDocument::kNone, 0};
+    if (!Add(OfKind(kind))) return false;
     open_.push_back({index, JsonDocument::kNone});
     return true;
   }
@@ -165,6 +175,11 @@ absl::StatusOr<JsonDocument> JsonDocument::Parse(std::string_view text, const st
   if (text.size() >= UINT32_MAX) {
     return absl::InvalidArgumentError(
         Message(origin, ": ", text.size(), " bytes; at most 4294967294 are read"));
+  }
+  // The JSON parser takes a zero byte for the end of its input and would not see what follows it.
+  if (const size_t zero = text.find('\0'); zero != text.npos) {
+    return absl::InvalidArgumentError(
+        Message(origin, ": not JSON at byte ", zero + 1, ": a zero byte"));
   }
   JsonDocument document;
   JsonBuilder builder(&document);

@@ -22,9 +22,11 @@ class JsonValue;
 class JsonDocument {
  public:
   static constexpr int kMaxDepth = 32;
+  // The largest published files have two million.
+  static constexpr size_t kMaxValues = size_t{8} << 20;
 
-  // INVALID_ARGUMENT naming origin and byte for what is not JSON, nested deeper than kMaxDepth, not
-  // UTF-8 or an object with two members of one name.
+  // INVALID_ARGUMENT naming origin and byte for what is not JSON, nested deeper than kMaxDepth, of
+  // more than kMaxValues, not UTF-8 or an object with two members of one name.
   static absl::StatusOr<JsonDocument> Parse(std::string_view text, const std::string& origin);
 
   JsonValue root() const;

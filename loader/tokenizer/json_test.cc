@@ -53,6 +53,21 @@ TEST(JsonDocumentTest, RefusesWhatIsNotJson) {
   }
 }
 
+// Even behind a whole document, where the parser would stop reading.
+TEST(JsonDocumentTest, RefusesAZeroByte) {
+  EXPECT_EQ(ErrorOf(std::string("{}\0garbage", 10)), "t.json: not JSON at byte 3: a zero byte");
+  EXPECT_EQ(ErrorOf(std::string("\0", 1)), "t.json: not JSON at byte 1: a zero byte");
+}
+
+TEST(JsonDocumentTest, RefusesMoreValuesThanItsLimit) {
+  std::string most = "[0";  // with the array itself as many as are allowed
+  for (size_t i = 2; i < JsonDocument::kMaxValues; ++i) most += ",0";
+  EXPECT_EQ(ErrorOf(most + "]"), "");
+  for (const std::string one_more : {",0]", ",[]]", ",\"\"]"}) {
+    EXPECT_EQ(ErrorOf(most + one_more), "t.json: more than 8388608 values");
+  }
+}
+
 TEST(JsonDocumentTest, RefusesDeepNesting) {
   EXPECT_EQ(ErrorOf(std::string(32, '[') + std::string(32, ']')), "");
   EXPECT_NE(ErrorOf(std::string(33, '[') + std::string(33, ']')).find("deeper than 32"),
@@ -74,6 +89,9 @@ TEST(JsonFieldTest, ErrorsNameFileFieldAndValue) {
   EXPECT_EQ(MessageOf(json.field().Member("x").Bool().status()),
             "t.json: x: expected true or false, found nothing");
   EXPECT_EQ(MessageOf(json.field().OnlyMembers({"b"})), "t.json: unknown member \"a\" = an array");
+  EXPECT_EQ(MessageOf(json.field().Entry("y\n").Bool().status()),
+            "t.json: [\"y\\n\"]: expected true or false, found nothing");
+  EXPECT_LT(json.field().Entry(std::string(5000, 'n')).path().size(), 200u);
 }
 
 TEST(JsonFieldTest, ReadsWithinLimits) {

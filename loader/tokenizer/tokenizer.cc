@@ -25,7 +25,7 @@ using internal::MessageOf;
 namespace {
 
 // The largest published tokenizer.json files have about 35 MB.
-constexpr int64_t kMaxFileBytes = int64_t{256} << 20;
+constexpr int64_t kMaxFileBytes = int64_t{64} << 20;
 
 absl::Status CheckTopLevel(const JsonField& file) {
   if (absl::Status s =

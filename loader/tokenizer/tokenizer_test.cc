@@ -86,6 +86,19 @@ TEST(TokenizerTest, AFolderWithoutATokenizer) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(TokenizerTest, AHugeFileIsNotRead) {
+  const std::string folder = testing::TempDir() + "/tokenizer_test_huge";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder + "/tokenizer.json") << "{";
+  std::filesystem::resize_file(folder + "/tokenizer.json", (64 << 20) + 1);
+  const absl::Status status = Tokenizer::Load(folder).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(MessageOf(status).find("has 67108865 bytes; at most 67108864 are allowed"),
+            std::string::npos)
+      << status;
+  std::filesystem::remove_all(folder);
+}
+
 TEST(TokenizerTest, TheSmallestFile) {
   const auto tokenizer = Tokenizer::Parse("{" + std::string(kModel) + "}", "t.json");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
