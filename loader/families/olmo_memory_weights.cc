@@ -64,7 +64,7 @@ void AddTucker(const MemoryDescription& memory, const std::string& prefix, int32
     }
   }
   matcher.Add({Role::kMemoryShuffle, layer},
-              matcher.TakeIndex(prefix + "shuffle_index", {memory.virtual_slots}), 1);
+              matcher.TakePermutation(prefix + "shuffle_index", memory.virtual_slots), 1);
 }
 
 // Product keys, their norm, and what is computed from them.

@@ -107,6 +107,24 @@ TEST(OlmoWeightsTest, OtherDTypesAreRefused) {
               HasSubstr("is F32, but the values are BF16; a row has one dtype"));
 }
 
+// Of a layer whose output is lost, too: `inspect` must not call a file fine that is damaged.
+TEST(OlmoWeightsTest, ShufflesMustBePermutations) {
+  for (const char* layer : {"0", "1"}) {
+    const std::string name = std::string("transformer.mem_blocks.") + layer + ".shuffle_index";
+    std::vector<int64_t> damaged;
+    const auto repeat_first = [&](Tensors& tensors) {
+      StoredTensor& tensor = tensors.at(name);
+      damaged.resize(tensor.bytes.size() / sizeof(int64_t));
+      std::memcpy(damaged.data(), tensor.bytes.data(), tensor.bytes.size());
+      damaged[7] = damaged[0];
+      tensor.bytes = {reinterpret_cast<const uint8_t*>(damaged.data()), tensor.bytes.size()};
+    };
+    const std::string error = Error("ultramem_v2_corners", repeat_first);
+    EXPECT_THAT(error, HasSubstr("tensor \"" + name + "\": element 7 is " +
+                                 std::to_string(damaged[0]) + ", which is there twice"));
+  }
+}
+
 TEST(OlmoWeightsTest, AnUntrainedMemoryIsRefused) {
   static const uint8_t kZeros[64] = {};
   const auto zero = [](const std::string& name) {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "loader/checkpoint/permutation.h"
 #include "loader/text/text.h"
 
 namespace mneme::loader {
@@ -52,14 +53,15 @@ const StoredTensor* TensorMatcher::Take(const std::string& name,
   return tensor;
 }
 
-const StoredTensor* TensorMatcher::TakeIndex(const std::string& name,
-                                             const std::vector<int64_t>& shape) {
-  const StoredTensor* tensor = Find(name, shape);
+const StoredTensor* TensorMatcher::TakePermutation(const std::string& name, int64_t size) {
+  const StoredTensor* tensor = Find(name, {size});
   if (tensor == nullptr) return nullptr;
   if (tensor->dtype != StoredDType::kI64) {
     Refuse(name, absl::StrCat("expected dtype I64, file has ", StoredDTypeName(tensor->dtype)));
     return nullptr;
   }
+  status_ = CheckPermutation(*tensor, files_);
+  if (!status_.ok()) return nullptr;
   return tensor;
 }
 
