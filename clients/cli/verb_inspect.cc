@@ -31,13 +31,6 @@ absl::StatusOr<Inspected> Inspect(const std::string& directory) {
   return inspected;
 }
 
-std::vector<std::string> Warnings(const loader::Checkpoint& checkpoint) {
-  std::vector<std::string> warnings = checkpoint.model.warnings;
-  warnings.insert(warnings.end(), checkpoint.tensor_warnings.begin(),
-                  checkpoint.tensor_warnings.end());
-  return warnings;
-}
-
 Json ToJson(const TensorCount& count) {
   return {{"tensors", count.tensors}, {"elements", count.elements}, {"bytes", count.bytes}};
 }
@@ -85,7 +78,7 @@ void PrintJson(const Inspected& inspected, std::ostream& out) {
                    {"eos_token_ids", model.eos_token_ids}};
   if (model.memory.has_value()) json["memory"] = MemoryJson(*model.memory);
   json["tokenizer_entries"] = inspected.tokenizer_entries;
-  json["warnings"] = Warnings(checkpoint);
+  json["warnings"] = model.warnings;
   json["refused"] = nullptr;
   out << json.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
 }
@@ -124,7 +117,7 @@ void PrintText(const Inspected& inspected, std::ostream& out) {
               : "no tokenizer: served with token ids only\n");
   PrintCounts("class", report.classes, out);
   PrintCounts("dtype", report.dtypes, out);
-  for (const std::string& warning : Warnings(checkpoint)) out << "warning: " << warning << "\n";
+  for (const std::string& warning : model.warnings) out << "warning: " << warning << "\n";
 }
 
 }  // namespace

@@ -52,7 +52,6 @@ absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory) {
   checkpoint.directory = directory;
   checkpoint.model = std::move(family->model);
   checkpoint.weights = std::move(family->weights);
-  checkpoint.tensor_warnings = std::move(family->tensor_warnings);
   checkpoint.files = std::move(opened->files);
   return checkpoint;
 }

@@ -6,7 +6,6 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "loader/checkpoint/stored_tensor.h"
@@ -21,12 +20,12 @@ struct Checkpoint {
   ModelDescription model;
   WeightSources weights;
   std::shared_ptr<const TensorFiles> files;
-  std::vector<std::string> tensor_warnings;
 };
 
 // Reads the config and the headers of the checkpoint in `directory`, checks every tensor's
-// presence, dtype and shape, and finds every weight. Errors (INVALID_ARGUMENT, NOT_FOUND,
-// FAILED_PRECONDITION) name the file, the tensor or field, and the values.
+// presence, dtype and shape, and that shuffles are permutations, and finds every weight. Errors
+// (INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION) name the file, the tensor or field, and the
+// values.
 absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory);
 
 }  // namespace mneme::loader

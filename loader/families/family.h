@@ -4,9 +4,6 @@
 #ifndef MNEME_LOADER_FAMILIES_FAMILY_H_
 #define MNEME_LOADER_FAMILIES_FAMILY_H_
 
-#include <string>
-#include <vector>
-
 #include "loader/checkpoint/weight_source.h"
 #include "loader/model/model_description.h"
 
@@ -15,7 +12,6 @@ namespace mneme::loader {
 struct FamilyModel {
   ModelDescription model;
   WeightSources weights;  // parts point into the TensorFiles they were found in
-  std::vector<std::string> tensor_warnings;
 };
 
 }  // namespace mneme::loader
