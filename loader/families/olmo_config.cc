@@ -106,13 +106,15 @@ bool ReadNorms(ConfigFields& fields, ModelDescription& model) {
 
 // A token id of the config, or -1 (with a warning) when the model cannot produce it.
 int32_t ReadTokenId(const char* name, ConfigFields& fields, ModelDescription& model) {
+  const bool stated = fields.has(name);
   int64_t id = 50256;
-  if (fields.has(name)) id = fields.OptionalInt(name, {-1, kMaxTokenId}).value_or(-1);
+  if (stated) id = fields.OptionalInt(name, {-1, kMaxTokenId}).value_or(-1);
   if (id < 0) return -1;
   if (id >= model.vocab_size) {
-    model.warnings.push_back(absl::StrCat("The config's ", name, " ", id,
-                                          " is not below vocab_size ", model.vocab_size,
-                                          " and is ignored."));
+    const std::string what = stated ? absl::StrCat("The config's ", name)
+                                    : absl::StrCat("The config has no ", name, ", and its default");
+    model.warnings.push_back(absl::StrCat(what, " ", id, " is not below vocab_size ",
+                                          model.vocab_size, " and is ignored."));
     return -1;
   }
   return static_cast<int32_t>(id);

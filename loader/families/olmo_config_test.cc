@@ -173,7 +173,18 @@ TEST(OlmoConfigTest, TokenIdsOutsideTheVocabularyAreIgnoredWithAWarning) {
   EXPECT_TRUE(model.eos_token_ids.empty());
   EXPECT_EQ(model.pad_token_id, -1);
   ASSERT_EQ(model.warnings.size(), 1u);
-  EXPECT_THAT(model.warnings[0], HasSubstr("eos_token_id 250 is not below vocab_size 200"));
+  EXPECT_EQ(model.warnings[0],
+            "The config's eos_token_id 250 is not below vocab_size 200 and is ignored.");
+}
+
+// The warning must not send its reader to a setting that is not there.
+TEST(OlmoConfigTest, ADefaultTokenIdOutsideTheVocabularyIsCalledADefault) {
+  const ModelDescription model = Parse({{"eos_token_id", ""}});
+  EXPECT_TRUE(model.eos_token_ids.empty());
+  ASSERT_EQ(model.warnings.size(), 1u);
+  EXPECT_EQ(model.warnings[0],
+            "The config has no eos_token_id, and its default 50256 is not below vocab_size 200 and "
+            "is ignored.");
 }
 
 }  // namespace
