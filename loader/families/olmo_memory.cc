@@ -75,6 +75,15 @@ void MarkLost(int64_t blocks, std::vector<MemoryPlacement>& layers) {
   }
 }
 
+// Settings of ultramem_v2 that every other kind has in its config without reading them.
+void IgnoreV2Settings(ConfigFields& fields) {
+  for (const char* ignored :
+       {"mem_pre_vdim", "mem_share_ratio", "mem_use_glu_act", "mem_q_for_each_tucker_rank",
+        "mem_value_expand_time", "mem_key_expand_time"}) {
+    fields.Ignore(ignored);
+  }
+}
+
 void ReadV2(ConfigFields& fields, MemoryDescription& memory) {
   const int64_t n = memory.key_count;  // mem_knum, until the window is known
   const int64_t layers = static_cast<int64_t>(memory.layers.size());
@@ -120,11 +129,7 @@ void ReadV2(ConfigFields& fields, MemoryDescription& memory) {
 
 void ReadV1(ConfigFields& fields, MemoryDescription& memory) {
   const int64_t n = memory.key_count;
-  for (const char* ignored :
-       {"mem_pre_vdim", "mem_share_ratio", "mem_use_glu_act", "mem_q_for_each_tucker_rank",
-        "mem_value_expand_time", "mem_key_expand_time"}) {
-    fields.Ignore(ignored);
-  }
+  IgnoreV2Settings(fields);
   memory.kind = MemoryKind::kUltraMemV1;
   memory.value_dim = fields.Int("mem_vdim", 512, {1, kMaxMemoryWidth});
   memory.heads = fields.Int("mem_head", 1, {1, 2});
@@ -142,11 +147,7 @@ void ReadV1(ConfigFields& fields, MemoryDescription& memory) {
 
 void ReadMemoryPlus(int64_t dim, ConfigFields& fields, MemoryDescription& memory) {
   const int64_t n = memory.key_count;
-  for (const char* ignored :
-       {"mem_pre_vdim", "mem_share_ratio", "mem_use_glu_act", "mem_q_for_each_tucker_rank",
-        "mem_value_expand_time", "mem_key_expand_time"}) {
-    fields.Ignore(ignored);
-  }
+  IgnoreV2Settings(fields);
   memory.kind = MemoryKind::kMemoryPlus;
   memory.value_dim = fields.Int("mem_vdim", 512, {1, kMaxMemoryWidth});
   if (memory.value_dim != dim) {
@@ -202,11 +203,10 @@ bool ReadOlmoMemory(bool affine_norms, ConfigFields& fields, ModelDescription& m
   const std::string insert_way = fields.Text("mem_insert_way", "full");
   if (insert_way == "no_mem") {
     for (const char* ignored :
-         {"mem_type", "mem_knum", "mem_kdim", "mem_vdim", "mem_pre_vdim", "mem_knn", "mem_head",
-          "mem_share_ratio", "mem_value_expand_time", "mem_key_expand_time",
-          "mem_q_for_each_tucker_rank", "mem_use_glu_act"}) {
+         {"mem_type", "mem_knum", "mem_kdim", "mem_vdim", "mem_knn", "mem_head"}) {
       fields.Ignore(ignored);
     }
+    IgnoreV2Settings(fields);
     return false;
   }
   MemoryDescription memory;
