@@ -1,6 +1,6 @@
 // The OLMo training format: `config.yaml` (settings under `model:`) and the state dict as
 // `model.safetensors` or `model.pt`, with or without UltraMemV2, UltraMem or Memory+ layers.
-// docs/models.md, sections 1 and 2.
+// docs/models.md, §1 Base transformer and §2 Memory layers.
 #ifndef MNEME_LOADER_FAMILIES_OLMO_H_
 #define MNEME_LOADER_FAMILIES_OLMO_H_
 

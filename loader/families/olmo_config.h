@@ -1,5 +1,6 @@
 // The config of an OLMo training checkpoint (config.yaml, settings under `model:`), with or without
-// UltraMemV2, UltraMem or Memory+ layers. docs/models.md, sections 1 and 2, defines every setting.
+// UltraMemV2, UltraMem or Memory+ layers. docs/models.md, §1 Base transformer and §2 Memory layers,
+// defines every setting.
 #ifndef MNEME_LOADER_FAMILIES_OLMO_CONFIG_H_
 #define MNEME_LOADER_FAMILIES_OLMO_CONFIG_H_
 

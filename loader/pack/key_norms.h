@@ -5,7 +5,7 @@
 //   inverse = 1 / sqrt(Σ_κ (key[κ, ρ] - mean)² / K + eps)
 // so that a score with the normed key is (q · key - mean · Σ q) · inverse, the norm's weight and
 // bias being folded into q. Sums are in double, results float32. Definition: docs/models.md,
-// section 2.
+// §2 Memory layers.
 #ifndef MNEME_LOADER_PACK_KEY_NORMS_H_
 #define MNEME_LOADER_PACK_KEY_NORMS_H_
 
