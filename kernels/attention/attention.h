@@ -13,8 +13,9 @@
 // Batch invariance: for each (row, head) positions are processed in tiles of 64 from a multiple of
 // 64, in order, by the same operations for any spans, chunks, block numbers and block sizes.
 // Threads: calls with different scratch and y rows or heads may run at once.
-// Errors: none; block tables and spans are the schedule's and are trusted. Allocates nothing.
-// REQUIRES: kv_heads divides heads; head_dim <= 256.
+// Errors: none; block tables and spans are the schedule's and are trusted. Allocates nothing (the
+// reference a row of head_dim).
+// REQUIRES: kv_heads divides heads.
 #ifndef MNEME_KERNELS_ATTENTION_ATTENTION_H_
 #define MNEME_KERNELS_ATTENTION_ATTENTION_H_
 

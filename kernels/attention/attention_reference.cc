@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "kernels/attention/attention.h"
 
@@ -25,7 +26,7 @@ void AttendRow(const AttentionArgs& args, const AttentionSpan& span, const float
     max = std::max(max, Score(args, q, cache.Keys(block(p), kv_head) + inside(p)));
   }
   float sum = 0;
-  float total[256] = {};
+  std::vector<float> total(dim);
   for (int32_t p = first; p <= last; ++p) {
     const float weight = std::exp(Score(args, q, cache.Keys(block(p), kv_head) + inside(p)) - max);
     sum += weight;

@@ -1,5 +1,7 @@
 #include "kernels/device/buffer.h"
 
+#include <fstream>
+#include <string>
 #include <utility>
 
 #include "gtest/gtest.h"
@@ -35,10 +37,19 @@ TEST(BufferTest, ImpossibleSizesAreErrorsThatNameTheSize) {
   EXPECT_EQ(Buffer::Allocate(0, Pages::kHuge)->size(), 0);
 }
 
-TEST(BufferTest, HugeBytesNeverExceedTheMapping) {
-  Buffer buffer = std::move(Buffer::Allocate(8 << 20, Pages::kHuge)).value();
+TEST(BufferTest, LiesInHugePagesWhereTheSystemHasThem) {
+  std::ifstream setting("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string line;
+  std::getline(setting, line);
+  if (line.empty() || line.find("[never]") != std::string::npos) {
+    GTEST_SKIP() << "no transparent huge pages here: " << line;
+  }
+  Buffer buffer = std::move(Buffer::Allocate(64 << 20, Pages::kHuge)).value();
+  EXPECT_EQ(buffer.huge_bytes(), 0);  // nothing is touched yet
   for (int64_t i = 0; i < buffer.size(); i += 4096) buffer.data()[i] = 1;
-  EXPECT_LE(buffer.huge_bytes(), (8 << 20) + (4 << 20));
+  // Fragmented memory may leave some of it in small pages, never all of it.
+  EXPECT_GT(buffer.huge_bytes(), 0);
+  EXPECT_LE(buffer.huge_bytes(), (64 << 20) + (2 << 20));
 }
 
 }  // namespace

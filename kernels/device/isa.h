@@ -10,8 +10,8 @@ namespace mneme::kernels {
 
 // Ordered: a machine that runs one runs all below it.
 //   kPortable  any x86-64 (or other) machine; multiply and add round separately.
-//   kAvx2      AVX2 + FMA + F16C.
-//   kAvx512    AVX-512 F, BW, DQ, VL.
+//   kAvx2      AVX2 + FMA + BMI2.
+//   kAvx512    the same + AVX-512 F, BW, DQ, VL.
 // kAvx2 and kAvx512 give the same bits: both work on 16 lanes with fused multiply-add.
 enum class Isa : uint8_t { kPortable, kAvx2, kAvx512 };
 

@@ -18,7 +18,7 @@ struct Shape {
 };
 
 // Odd sizes around every tile, line and block: vectors of 16, lines of 32, tiles of 1, 2, 3, 4, 6
-// and 8, prefetch distance of 1024, contraction blocks of 1024, token blocks of 16 to 64.
+// and 8, prefetch distance of 1024, contraction blocks of 512, token blocks of 16 to 64.
 const Shape kShapes[] = {
     {1, 1, 1},    {1, 16, 8},    {1, 17, 9},     {1, 33, 7},      {1, 2100, 13}, {1, 0, 3},
     {0, 16, 4},   {2, 64, 16},   {2, 31, 5},     {3, 47, 11},     {4, 256, 30},  {4, 15, 6},
