@@ -47,6 +47,12 @@ absl::StatusOr<int32_t> KvBlocks(const ModelOptions& options, const graph::Graph
   if (options.kv_cache_bytes > 0) {
     blocks = options.kv_cache_bytes / block_bytes;
   } else if (const int64_t available = kernels::AvailableHostMemory(); available > 0) {
+    if (per_sequence > available / block_bytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the KV cache of one sequence of ", max_positions, " tokens needs ",
+                       per_sequence, " blocks of ", block_bytes, " bytes, ", available,
+                       " bytes of memory are free; max_model_len serves shorter ones"));
+    }
     blocks = std::min(blocks, std::max(per_sequence, available / 4 / block_bytes));
   }
   if (blocks < 1 || blocks > std::numeric_limits<int32_t>::max()) {
@@ -72,6 +78,45 @@ absl::StatusOr<v1::StepLimits> Limits(const ModelOptions& options, const graph::
   return limits;
 }
 
+absl::Status LimitContext(int64_t max_model_len, loader::ModelDescription* model) {
+  if (max_model_len == 0) return absl::OkStatus();
+  if (max_model_len < 1 || max_model_len > model->max_sequence_length) {
+    return absl::InvalidArgumentError(absl::StrCat("max_model_len is ", max_model_len,
+                                                   ", the model was made for 1 to ",
+                                                   model->max_sequence_length, " tokens"));
+  }
+  model->max_sequence_length = max_model_len;
+  return absl::OkStatus();
+}
+
+// Bytes of weights that are made in memory whatever the file holds: value tables, RoPE tables, and
+// what is converted. The rest is used in place.
+int64_t MadeWeightBytes(const v1::Plan& plan, const ModelOptions& options) {
+  int64_t bytes = 0;
+  for (const v1::Weight& w : plan.weights()) {
+    const auto role = static_cast<loader::Role>(w.role());
+    const bool rope = role == loader::Role::kRopeCos || role == loader::Role::kRopeSin;
+    const bool made = w.value_table() || rope || options.round_to_bf16 || options.widen_to_f32;
+    if (made && w.shared_with().empty()) bytes += w.bytes();
+  }
+  return bytes;
+}
+
+absl::Status CheckMemory(const v1::Plan& plan, const ModelOptions& options) {
+  const int64_t available = kernels::AvailableHostMemory();
+  const int64_t weights = MadeWeightBytes(plan, options);
+  const v1::RankMemory& memory = plan.memory(0);
+  if (available == 0 || weights + memory.kv_bytes() + memory.arena_bytes() <= available) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the model needs ", weights,
+                   " bytes of memory for value tables and other weights that are "
+                   "not used in place, ",
+                   memory.kv_bytes(), " for the KV cache and ", memory.arena_bytes(),
+                   " for registers; ", available, " are free"));
+}
+
 std::string ModelName(const std::string& directory) {
   std::filesystem::path path(directory);
   if (!path.has_filename()) path = path.parent_path();
@@ -87,6 +132,8 @@ absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options) {
   if (!checkpoint.ok()) return checkpoint.status();
   PlannedModel planned;
   planned.checkpoint = std::move(*checkpoint);
+  absl::Status limited = LimitContext(options.max_model_len, &planned.checkpoint.model);
+  if (!limited.ok()) return limited;
   const loader::Checkpoint& c = planned.checkpoint;
   const graph::Graph graph =
       graph::BuildMemoryTransformer(c.model, [&](const loader::WeightId& id) {
@@ -110,6 +157,8 @@ absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options) {
 
 absl::StatusOr<loader::PackedWeights> PackModel(const PlannedModel& planned,
                                                 const ModelOptions& options) {
+  absl::Status status = CheckMemory(planned.plan, options);
+  if (!status.ok()) return status;
   std::vector<loader::WeightId> ids;
   for (const v1::Weight& w : planned.plan.weights()) {
     if (!w.shared_with().empty()) continue;

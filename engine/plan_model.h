@@ -20,8 +20,11 @@ struct ModelOptions {
   std::string model_directory;
   int32_t max_step_tokens = 512;  // rows of a step
   int32_t max_sequences = 64;     // choices that run at a time
+  // Tokens of the longest sequence; 0: the checkpoint's max_sequence_length. RoPE tables, block
+  // tables and the default KV cache are sized by it.
+  int64_t max_model_len = 0;
   // Bytes of the KV cache; 0: what max_sequences full contexts need, but at most a quarter of the
-  // memory that is free at start.
+  // memory that is free at start, or one context where that is more.
   int64_t kv_cache_bytes = 0;
   int32_t kv_block_tokens = 16;
   // Weights as if they had been stored so; both false: as stored.
@@ -42,7 +45,9 @@ struct PlannedModel {
 // Errors name the file and the tensor or field, or the option, and the values.
 absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options);
 
-// The weights that the plan's actors read, packed as it says.
+// The weights that the plan's actors read, packed as it says. RESOURCE_EXHAUSTED with the bytes
+// when what must be made in memory (tables, converted weights, KV cache, registers) is more than is
+// free: the system itself would refuse nothing and end the process halfway.
 absl::StatusOr<loader::PackedWeights> PackModel(const PlannedModel& planned,
                                                 const ModelOptions& options);
 

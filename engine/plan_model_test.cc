@@ -8,6 +8,7 @@
 #include <sstream>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "engine/plan/explain.h"
 #include "gtest/gtest.h"
 
@@ -43,6 +44,52 @@ void Check(const std::string& name) {
 
 TEST(PlanModelTest, MemoryModel) { Check("ultramem_v2"); }
 TEST(PlanModelTest, ModelWithSkippedMemoryAndEveryOption) { Check("ultramem_v2_options"); }
+
+ModelOptions Options(const std::string& name) {
+  ModelOptions options;
+  options.model_directory = "tests/golden/" + name;
+  return options;
+}
+
+TEST(PlanModelTest, AShorterContextSizesWhatDependsOnIt) {
+  ModelOptions options = Options("dense");
+  const v1::Plan whole = PlanModel(options)->plan;
+  options.max_model_len = 33;
+  const absl::StatusOr<PlannedModel> planned = PlanModel(options);
+  ASSERT_TRUE(planned.ok()) << planned.status();
+  EXPECT_EQ(planned->plan.limits().max_positions(), 33);
+  EXPECT_EQ(planned->plan.limits().kv_blocks(), 3 * options.max_sequences);
+  for (const v1::Weight& w : planned->plan.weights()) {
+    if (w.name() == "rope_cos") {
+      EXPECT_EQ(w.shape(0), 33);
+    }
+  }
+  EXPECT_LT(planned->plan.memory(0).kv_bytes(), whole.memory(0).kv_bytes());
+  options.max_model_len = whole.limits().max_positions() + 1;
+  EXPECT_EQ(PlanModel(options).status().message(),
+            "max_model_len is 129, the model was made for 1 to 128 tokens");
+}
+
+TEST(PlanModelTest, MoreMemoryThanThereIsIsRefusedBeforeItIsTouched) {
+  ModelOptions options = Options("dense");
+  options.kv_cache_bytes = int64_t{1} << 44;
+  absl::StatusOr<PlannedModel> planned = PlanModel(options);
+  ASSERT_TRUE(planned.ok()) << planned.status();
+  absl::Status status = PackModel(*planned, options).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(status.message().find(absl::StrCat(planned->plan.memory(0).kv_bytes())),
+            std::string::npos)
+      << status;
+
+  options.kv_cache_bytes = 0;
+  planned = PlanModel(options);
+  ASSERT_TRUE(planned.ok()) << planned.status();
+  for (v1::Weight& w : *planned->plan.mutable_weights()) {
+    if (w.name() == "rope_sin") w.set_bytes(int64_t{1} << 50);
+  }
+  status = PackModel(*planned, options).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+}
 
 }  // namespace
 }  // namespace mneme

@@ -90,7 +90,7 @@ struct Graph {
 
 // Empty string, or what is wrong with the graph: an operand out of range, a tensor read before it
 // is written or after another operator took its memory, a wrong number of operands, shapes that do
-// not fit. For tests and for the planner's CHECK: a wrong graph is our own bug.
+// not fit. The planner refuses such a graph: a wrong graph is our own bug.
 std::string Validate(const Graph& graph);
 
 }  // namespace mneme::graph

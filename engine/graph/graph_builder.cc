@@ -76,6 +76,7 @@ Operator& GraphBuilder::Add(std::string name, v1::OperatorKind kind, std::vector
   op.inputs = std::move(inputs);
   op.weights = std::move(weights);
   op.outputs = std::move(outputs);
+  op.lane = lane_;
   graph_.operators.push_back(std::move(op));
   return graph_.operators.back();
 }

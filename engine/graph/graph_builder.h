@@ -20,6 +20,18 @@ using WeightTypes = std::function<v1::ElementType(const loader::WeightId&)>;
 
 class GraphBuilder {
  public:
+  // While it lives, operators are added to this lane instead of the compute lane.
+  class InLane {
+   public:
+    InLane(GraphBuilder* builder, v1::Lane lane) : builder_(*builder) { builder_.lane_ = lane; }
+    ~InLane() { builder_.lane_ = v1::COMPUTE; }
+    InLane(const InLane&) = delete;
+    InLane& operator=(const InLane&) = delete;
+
+   private:
+    GraphBuilder& builder_;
+  };
+
   GraphBuilder(std::string architecture, WeightTypes types);
 
   // A weight of its own memory; the same id again gives the same weight.
@@ -56,6 +68,7 @@ class GraphBuilder {
 
   Graph graph_;
   WeightTypes types_;
+  v1::Lane lane_ = v1::COMPUTE;
   std::map<loader::WeightId, int32_t> by_id_;
 };
 

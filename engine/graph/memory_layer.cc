@@ -53,6 +53,7 @@ int32_t MemoryLayer::Candidates(int32_t query, int32_t* score) {
 }
 
 void MemoryLayer::Select(int32_t u) {
+  const GraphBuilder::InLane lane(&builder_, v1::MEMORY);
   const loader::MemoryDescription& m = memory_;
   int32_t query = builder_.Linear(
       Name("query"), u,
@@ -108,6 +109,7 @@ void MemoryLayer::Select(int32_t u) {
 }
 
 void MemoryLayer::Prefetch() {
+  const GraphBuilder::InLane lane(&builder_, v1::MEMORY);
   v1::Attributes::Gather* attributes =
       builder_.Add(Name("prefetch"), v1::VALUE_PREFETCH, {slot_}, {table_}, {})
           .attributes.mutable_gather();
@@ -117,6 +119,7 @@ void MemoryLayer::Prefetch() {
 }
 
 int32_t MemoryLayer::Gather() {
+  const GraphBuilder::InLane lane(&builder_, v1::MEMORY);
   const loader::MemoryDescription& m = memory_;
   int32_t sum = builder_.NewTensor(Name("gather"), m.value_dim * m.expand_groups);
   v1::Attributes::Gather* attributes =

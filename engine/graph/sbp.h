@@ -33,7 +33,7 @@ struct Signature {
   bool operator==(const Signature&) const = default;
 };
 
-// "(B, S(0)) -> S(1)": inputs, then weights, then outputs.
+// "(B, S(0)) -> S(1)": inputs, then weights, then outputs; "()" for none.
 std::string SignatureName(const Signature& signature);
 
 }  // namespace mneme::graph

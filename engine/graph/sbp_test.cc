@@ -10,7 +10,7 @@ TEST(SbpTest, NamesReadLikeTheDesign) {
   EXPECT_EQ(SbpName(Sbp::S(1)), "S(1)");
   EXPECT_EQ(SbpName(Sbp::P()), "P");
   EXPECT_EQ(SignatureName({{Sbp::B()}, {Sbp::S(0)}, {Sbp::S(1)}}), "(B, S(0)) -> S(1)");
-  EXPECT_EQ(SignatureName({{Sbp::S(1)}, {}, {}}), "(S(1)) -> ");
+  EXPECT_EQ(SignatureName({{Sbp::S(1)}, {}, {}}), "(S(1)) -> ()");
 }
 
 TEST(SbpTest, SplitsOfDifferentAxesDiffer) {

@@ -36,7 +36,9 @@ void AddGather(const Operator& op, std::vector<Signature>* to) {
   to->push_back({{B, B, B, B}, {S0}, {P}});
   // A rank with some columns of the pre-values has only part of the pre-score, which is not linear
   // in the output: that split needs the pre-score as an operator of its own.
-  if (!pre) to->push_back({{B, B, B, B}, {S1}, {S1}});
+  // With groups the output is [group, width]: a rank's columns of the table are strided in it.
+  const bool grouped = op.attributes.gather().expand_groups() > 1;
+  if (!pre && !grouped) to->push_back({{B, B, B, B}, {S1}, {S1}});
   to->push_back({{S1, S1, S1, B}, {B}, {P}});
 }
 
@@ -85,6 +87,7 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
       break;
     }
     case v1::PRODUCT_KEY_SELECT:
+      // Ranks with some of the keys merge their candidates before: that is an exchange.
       AddElementwise(op, /*columns=*/false, &s);
       break;
     case v1::VALUE_PREFETCH:

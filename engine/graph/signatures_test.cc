@@ -21,16 +21,45 @@ std::set<std::string> Names(const Graph& graph, const std::string& op_name) {
   return {};
 }
 
+// Every operator kind of the design's table, all its signatures.
 TEST(SignaturesTest, MatchTheDesignTable) {
-  const Graph graph = BuildMemoryTransformer(MemoryTestModel(1), Bf16Weights());
+  loader::ModelDescription model = MemoryTestModel(1);
+  model.attention.clip_qkv = 2.0f;
+  const Graph graph = BuildMemoryTransformer(model, Bf16Weights());
   using Set = std::set<std::string>;
-  EXPECT_EQ(Names(graph, "block.0.ffn.up"),
-            (Set{"(B, B, B) -> B", "(S(0), B, B) -> S(0)", "(B, S(0), B) -> S(1)",
-                 "(S(1), S(1), B) -> P", "(P, B, B) -> P"}));
-  EXPECT_EQ(Names(graph, "embedding"), (Set{"(B) -> B", "(S(0)) -> P", "(S(1)) -> S(1)"}));
-  EXPECT_EQ(Names(graph, "block.0.ffn_residual"),
-            (Set{"(B, B) -> B", "(S(0), S(0)) -> S(0)", "(S(1), S(1)) -> S(1)", "(P, P) -> P"}));
-  EXPECT_EQ(Names(graph, "block.0.attention"), (Set{"(B) -> B", "(S(1)) -> S(1)"}));
+  const std::pair<const char*, Set> table[] = {
+      {"embedding", {"(B) -> B", "(S(0)) -> P", "(S(1)) -> S(1)"}},
+      {"block.0.attention_norm", {"(B, B, B) -> B", "(S(0), B, B) -> S(0)"}},
+      {"block.0.query.clamp", {"(B) -> B", "(S(0)) -> S(0)", "(S(1)) -> S(1)"}},
+      {"block.0.query.norm", {"(B, B, B) -> B", "(S(0), B, B) -> S(0)", "(S(1), B, B) -> S(1)"}},
+      {"block.0.query.rope", {"(B, B, B) -> B", "(S(0), B, B) -> S(0)", "(S(1), B, B) -> S(1)"}},
+      {"block.0.kv_append", {"(B, B) -> ()", "(S(1), S(1)) -> ()"}},
+      {"block.0.attention", {"(B) -> B", "(S(1)) -> S(1)"}},
+      {"block.0.ffn.up",
+       {"(B, B, B) -> B", "(S(0), B, B) -> S(0)", "(B, S(0), B) -> S(1)", "(S(1), S(1), B) -> P",
+        "(P, B, B) -> P"}},
+      {"block.0.ffn.activation", {"(B, B) -> B", "(S(0), S(0)) -> S(0)", "(S(1), S(1)) -> S(1)"}},
+      {"block.0.ffn_residual",
+       {"(B, B) -> B", "(S(0), S(0)) -> S(0)", "(S(1), S(1)) -> S(1)", "(P, P) -> P"}},
+      {"memory.0.candidates",
+       {"(B, B, B, B, B, B, B, B) -> B, B", "(S(0), B, B, B, B, B, B, B) -> S(0), S(0)",
+        "(B, S(0), S(0), B, B, B, B, B) -> S(1), S(1)"}},
+      {"memory.0.select",
+       {"(B, B, B, B) -> B, B, B, B, B", "(S(0), S(0), B, B) -> S(0), S(0), S(0), S(0), B"}},
+      {"memory.0.prefetch",
+       {"(B, B) -> ()", "(B, S(0)) -> ()", "(B, S(1)) -> ()", "(S(1), B) -> ()"}},
+      {"memory.0.gather",
+       {"(B, B, B, B, B) -> B", "(B, B, B, B, S(0)) -> P", "(S(1), S(1), S(1), B, B) -> P"}},
+      {"logit_rows", {"(B) -> B", "(S(1)) -> S(1)", "(P) -> P"}},
+  };
+  std::set<v1::OperatorKind> checked;
+  for (const auto& [name, signatures] : table) {
+    EXPECT_EQ(Names(graph, name), signatures) << name;
+    for (const Operator& op : graph.operators) {
+      if (op.name == name) checked.insert(op.kind);
+    }
+  }
+  for (const Operator& op : graph.operators) EXPECT_EQ(checked.count(op.kind), 1u) << op.name;
 }
 
 TEST(SignaturesTest, ABiasForbidsPartialSums) {
@@ -56,6 +85,15 @@ TEST(SignaturesTest, ColumnsOfATableWithPreValuesAreNotSplitInTheFusedGather) {
   model.memory->pre_value_dim = 0;
   EXPECT_EQ(Names(BuildMemoryTransformer(model, Bf16Weights()), "memory.0.gather").count(split),
             1u);
+}
+
+TEST(SignaturesTest, ColumnsOfATableWithGroupsAreNotSplit) {
+  loader::ModelDescription model = MemoryTestModel(1);
+  model.memory->pre_value_dim = 0;
+  model.memory->expand_groups = 4;
+  EXPECT_EQ(Names(BuildMemoryTransformer(model, Bf16Weights()), "memory.0.gather"),
+            (std::set<std::string>{"(B, B, B, B, B) -> B", "(B, B, B, B, S(0)) -> P",
+                                   "(S(1), S(1), S(1), B, B) -> P"}));
 }
 
 TEST(SignaturesTest, EveryOperatorDeclaresBroadcastFirstAndCountsItsOperands) {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/graph.h"
+#include "engine/graph/shapes.h"
 
 namespace mneme::graph {
 namespace {
@@ -43,6 +44,40 @@ Arity ArityOf(v1::OperatorKind kind) {
     default:
       return {0, 0, 0};
   }
+}
+
+// Operands that may be absent, by position among inputs, weights and outputs together: the table in
+// graph.h.
+bool IsOptional(v1::OperatorKind kind, int operand) {
+  switch (kind) {
+    case v1::LINEAR:
+      return operand == 2;
+    case v1::RMS_NORM:
+    case v1::LAYER_NORM:
+      return operand == 1 || operand == 2;
+    case v1::ACTIVATION:
+      return operand == 1;
+    case v1::PRODUCT_KEY_CANDIDATES:
+      return operand >= 2 && operand <= 7;
+    case v1::PRODUCT_KEY_SELECT:
+      return operand == 2 || operand == 3 || operand == 8;
+    case v1::VALUE_GATHER:
+      return operand == 3;
+    default:
+      return false;
+  }
+}
+
+// The first operand that must be there and is not, or -1.
+int MissingOperand(const Operator& op) {
+  int operand = 0;
+  for (const std::vector<int32_t>* operands : {&op.inputs, &op.weights, &op.outputs}) {
+    for (const int32_t index : *operands) {
+      if (index < 0 && !IsOptional(op.kind, operand)) return operand;
+      ++operand;
+    }
+  }
+  return -1;
 }
 
 // Walks the operators in order and holds what is known so far.
@@ -90,6 +125,9 @@ class Checker {
         return absl::StrCat("weight ", weight, " does not exist");
       }
     }
+    if (const int missing = MissingOperand(op); missing >= 0) {
+      return absl::StrCat("operand ", missing, " of inputs, weights, outputs is absent");
+    }
     for (int32_t output : op.outputs) {
       if (output < 0) continue;
       if (!InRange(output)) return absl::StrCat("output ", output, " does not exist");
@@ -98,18 +136,8 @@ class Checker {
       written_[output] = true;
       if (tensor.in_place_of >= 0) taken_[tensor.in_place_of] = true;
     }
-    return op.kind == v1::LINEAR ? CheckLinear(op) : CheckOrder(op);
-  }
-
-  std::string CheckLinear(const Operator& op) const {
-    const Tensor& x = graph_.tensors[op.inputs[0]];
-    const Tensor& y = graph_.tensors[op.outputs[0]];
-    const Weight& w = graph_.weights[op.weights[0]];
-    if (x.cols != w.cols || y.cols != w.rows) {
-      return absl::StrCat("weight [", w.rows, ", ", w.cols, "] between ", x.cols, " and ", y.cols,
-                          " columns");
-    }
-    return "";
+    if (const std::string error = CheckShapes(graph_, op); !error.empty()) return error;
+    return CheckOrder(op);
   }
 
   // Attention reads what this layer's append stored.

@@ -23,7 +23,31 @@ using graph::Signature;
 
 int64_t ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
 
-absl::Status CheckLimits(const CompileOptions& options) {
+// Kernels number the selections of a step, and steps their block changes, with 32 bits.
+constexpr int64_t kMaxCount = std::numeric_limits<int32_t>::max();
+
+absl::Status CheckCounts(const Graph& graph, const v1::StepLimits& l) {
+  const int64_t blocks =
+      (int64_t{l.max_positions()} + l.kv_block_tokens() - 1) / l.kv_block_tokens();
+  if (blocks * l.max_sequences() > kMaxCount) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_sequences ", l.max_sequences(), " of ", blocks,
+                     " KV blocks each (max_positions ", l.max_positions(), ", kv_block_tokens ",
+                     l.kv_block_tokens(), ") are more than ", kMaxCount));
+  }
+  for (const Operator& op : graph.operators) {
+    if (op.kind != v1::VALUE_GATHER) continue;
+    const int64_t selections = op.attributes.gather().selections();
+    if (selections * l.max_tokens() > kMaxCount) {
+      return absl::InvalidArgumentError(absl::StrCat("max_tokens ", l.max_tokens(), " of ",
+                                                     selections, " selections each are more than ",
+                                                     kMaxCount));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLimits(const Graph& graph, const CompileOptions& options) {
   const v1::StepLimits& l = options.limits;
   const auto positive = [](const char* name, int64_t value) {
     return value >= 1 ? absl::OkStatus()
@@ -46,12 +70,17 @@ absl::Status CheckLimits(const CompileOptions& options) {
                                                    " cannot hold one token of each of ",
                                                    l.max_sequences(), " sequences"));
   }
+  if (l.max_logit_rows() < l.max_sequences()) {
+    return absl::InvalidArgumentError(absl::StrCat("max_logit_rows ", l.max_logit_rows(),
+                                                   " is less than one of each of ",
+                                                   l.max_sequences(), " sequences"));
+  }
   if (options.cluster.ranks() != 1) {
     return absl::UnimplementedError(absl::StrCat("cluster ", options.cluster.name(), " has ",
                                                  options.cluster.ranks(),
                                                  " ranks; plans are made for one rank"));
   }
-  return absl::OkStatus();
+  return CheckCounts(graph, l);
 }
 
 v1::Layout LayoutOf(Sbp sbp) {
@@ -181,6 +210,7 @@ class Compiler {
       if (reg->kept()) lifetime.last = end;
       if (reg->slots() > 1) lifetime.first = 0;  // the other slot is alive all through the step
       register_of_[tensor] = plan_.registers_size() - 1;
+      if (tensor == logits) plan_.set_logits_register(register_of_[tensor]);
       ordered.push_back(lifetime);
     }
     const Placement placement = PlaceInArena(ordered);
@@ -230,7 +260,10 @@ class Compiler {
 }  // namespace
 
 absl::StatusOr<v1::Plan> Compile(const Graph& graph, const CompileOptions& options) {
-  if (absl::Status status = CheckLimits(options); !status.ok()) return status;
+  if (const std::string error = graph::Validate(graph); !error.empty()) {
+    return absl::InternalError(absl::StrCat("graph of ", graph.architecture, ": ", error));
+  }
+  if (absl::Status status = CheckLimits(graph, options); !status.ok()) return status;
   return Compiler(graph, options).Run();
 }
 

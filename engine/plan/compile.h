@@ -19,8 +19,9 @@ struct CompileOptions {
   bool keep_trace = false;
 };
 
-// REQUIRES: Validate(graph) is empty. INVALID_ARGUMENT names the limit that makes no sense (zero,
-// not a multiple, beyond 2^31) or a cluster that cannot be planned for.
+// INVALID_ARGUMENT names the limit that makes no sense (zero, not a multiple, beyond what a kernel
+// counts), UNIMPLEMENTED a cluster that cannot be planned for, INTERNAL what is wrong with the
+// graph.
 absl::StatusOr<v1::Plan> Compile(const graph::Graph& graph, const CompileOptions& options);
 
 }  // namespace mneme::plan

@@ -83,6 +83,7 @@ TEST(CompileTest, OnlyTheLogitsHaveTwoSlotsAndTraceIsKeptOnRequest) {
       if (r.kept()) kept.insert(r.name());
     }
     EXPECT_EQ(kept.count("logits"), 1u);
+    EXPECT_EQ(plan.registers(plan.logits_register()).name(), "logits");
     EXPECT_EQ(kept.count("memory.1.grid"), trace ? 1u : 0u);
   }
 }
@@ -100,6 +101,22 @@ TEST(CompileTest, MemoryIsWhatTheTensorsSayAndTiedWeightsCountOnce) {
   EXPECT_EQ(plan.memory(0).kv_bytes(), 2 * 2 * 20 * 16 * 64 * 4);
 }
 
+TEST(CompileTest, AWrongGraphIsAnErrorOfOurs) {
+  graph::Graph graph = TestGraph();
+  graph.operators.pop_back();
+  const absl::Status status = Compile(graph, Options()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(status.message(), "graph of ultramem_v2: the logits are never written");
+}
+
+TEST(CompileTest, MemoryLayersRunInTheMemoryLane) {
+  const v1::Plan plan = Compile(TestGraph(), Options()).value();
+  for (const v1::Actor& actor : plan.actors()) {
+    const bool memory = actor.name().starts_with("memory.");
+    EXPECT_EQ(actor.lane(), memory ? v1::MEMORY : v1::COMPUTE) << actor.name();
+  }
+}
+
 TEST(CompileTest, ImpossibleLimitsAreRefusedByName) {
   CompileOptions options = Options();
   options.limits.set_kv_block_tokens(24);
@@ -113,6 +130,21 @@ TEST(CompileTest, ImpossibleLimitsAreRefusedByName) {
   options.limits.set_max_tokens(3);
   EXPECT_EQ(Compile(TestGraph(), options).status().code(), absl::StatusCode::kInvalidArgument);
   options = Options();
+  options.limits.set_max_logit_rows(3);
+  EXPECT_EQ(Compile(TestGraph(), options).status().message(),
+            "max_logit_rows 3 is less than one of each of 4 sequences");
+  options = Options();
+  options.limits.set_max_positions(2'000'000'000);
+  options.limits.set_max_sequences(32);
+  options.limits.set_max_logit_rows(32);
+  EXPECT_EQ(Compile(TestGraph(), options).status().message(),
+            "max_sequences 32 of 125000000 KV blocks each (max_positions 2000000000, "
+            "kv_block_tokens 16) are more than 2147483647");
+  options = Options();
+  options.limits.set_max_tokens(200'000'000);
+  EXPECT_EQ(Compile(TestGraph(), options).status().message(),
+            "max_tokens 200000000 of 16 selections each are more than 2147483647");
+  options = Options();
   options.cluster.set_ranks(2);
   EXPECT_EQ(Compile(TestGraph(), options).status().code(), absl::StatusCode::kUnimplemented);
 }
@@ -120,11 +152,16 @@ TEST(CompileTest, ImpossibleLimitsAreRefusedByName) {
 TEST(ExplainTest, PredictsWhatAStepReads) {
   const v1::Plan plan = Compile(TestGraph(), Options()).value();
   const DecodeBytes d = PredictDecodeBytes(plan);
-  EXPECT_EQ(d.value_rows_per_token, 2 * 16 * 128);
+  EXPECT_EQ(d.value_rows_per_token, 2 * 16 * (16 + 32) * 2);  // without the rows' padding
   EXPECT_EQ(d.kv_per_position, 2 * 2 * 64 * 4);
   const int64_t per_block = 4 * 64 * 64 + 3 * 64 * 128 + 128 * 64 + 16 * 64 + 64 * 32;
-  EXPECT_EQ(d.dense_weights, 2 * (2 * per_block + 256 * 64));
-  EXPECT_GT(d.keys, 2 * 2 * (2 * 40 * 64));
+  // Attention and FFN norm of 64, query and key norm of 16, query norm of the memory of 32.
+  const int64_t norms = 2 * (2 * 64 + 2 * 16 + 32) + 64;
+  EXPECT_EQ(d.dense_weights, 2 * (2 * per_block + 256 * 64) + 4 * norms);
+  EXPECT_EQ(d.dense_weights_per_token, 2 * 64 + 2 * 2 * 16 * 4);
+  // Keys; their norms per rank, the norm's weight, two directions; two cores.
+  EXPECT_EQ(d.keys, 2 * (2 * 80 * 64 + 4 * (80 * 2 + 32 + 2 * 2) + 4 * 2 * 4));
+  EXPECT_EQ(d.keys_per_token, 2 * 16 * 4);
 }
 
 TEST(ExplainTest, TheHashNamesThePlan) {

@@ -16,6 +16,8 @@
 namespace mneme::plan {
 namespace {
 
+constexpr int64_t kFloatBytes = 4;
+
 // "12.3 MB": three digits, powers of ten.
 std::string Bytes(int64_t bytes) {
   const char* units[] = {"B", "kB", "MB", "GB", "TB"};
@@ -39,6 +41,17 @@ const char* TypeName(v1::ElementType type) {
     default:
       return "?";
   }
+}
+
+int64_t ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
+
+// Of all weights that the actor names.
+int64_t WeightBytes(const v1::Plan& plan, const v1::Actor& actor) {
+  int64_t bytes = 0;
+  for (int32_t weight : actor.weights()) {
+    if (weight >= 0) bytes += plan.weights(weight).bytes();
+  }
+  return bytes;
 }
 
 std::string LayoutName(const v1::Layout& layout) {
@@ -68,8 +81,10 @@ std::string RegisterText(const v1::Plan& plan, int32_t index) {
 
 std::string WeightText(const v1::Plan& plan, int32_t index) {
   const v1::Weight& w = plan.weights(index);
-  return absl::StrCat(w.name(), " [", w.shape(0), ", ", w.shape(1), "] ", TypeName(w.type()), " ",
-                      LayoutName(w.layout()));
+  std::string text = absl::StrCat(w.name(), " [", w.shape(0), ", ", w.shape(1), "] ",
+                                  TypeName(w.type()), " ", LayoutName(w.layout()));
+  if (!w.shared_with().empty()) absl::StrAppend(&text, ", the memory of ", w.shared_with());
+  return text;
 }
 
 void ExplainMemory(const v1::Plan& plan, std::string* out) {
@@ -86,16 +101,54 @@ void ExplainMemory(const v1::Plan& plan, std::string* out) {
 
 void ExplainDecode(const v1::Plan& plan, std::string* out) {
   const DecodeBytes d = PredictDecodeBytes(plan);
-  absl::StrAppendFormat(out, "a step reads dense weights %s, keys %s; ", Bytes(d.dense_weights),
-                        Bytes(d.keys));
-  absl::StrAppendFormat(out, "each token adds value rows %s and, per position, KV %s\n",
+  absl::StrAppendFormat(out, "a decode step reads dense weights %s, keys %s; each token adds ",
+                        Bytes(d.dense_weights), Bytes(d.keys));
+  absl::StrAppendFormat(out, "dense weights %s, keys %s, value rows %s and, per position, KV %s\n",
+                        Bytes(d.dense_weights_per_token), Bytes(d.keys_per_token),
                         Bytes(d.value_rows_per_token), Bytes(d.kv_per_position));
+}
+
+void ExplainKvCaches(const v1::Plan& plan, std::string* out) {
+  absl::StrAppend(out, "\nKV cache, by layer:\n");
+  for (const v1::KvCache& c : plan.kv_caches()) {
+    absl::StrAppendFormat(
+        out, "%4d  [blocks %d, keys and values 2, heads %d, positions %d, dim %d]", c.layer(),
+        plan.limits().kv_blocks(), c.kv_heads(), plan.limits().kv_block_tokens(), c.head_dim());
+    absl::StrAppend(out, " f32 ", LayoutName(c.layout()), ", ", Bytes(c.bytes()), "\n");
+  }
+}
+
+void ExplainRegisters(const v1::Plan& plan, std::string* out) {
+  absl::StrAppend(out, "\n", plan.registers_size(), " registers, in an arena of ",
+                  plan.arena_bytes(), " bytes (offset, bytes):\n");
+  for (int i = 0; i < plan.registers_size(); ++i) {
+    const v1::Register& r = plan.registers(i);
+    absl::StrAppendFormat(out, "%10d %10d  %s %s", r.offset(), r.slot_bytes(),
+                          RegisterText(plan, i), LayoutName(r.layout()));
+    if (r.slots() > 1) absl::StrAppend(out, ", ", r.slots(), " slots");
+    if (i == plan.logits_register()) absl::StrAppend(out, ", sampled from");
+    if (r.kept() && i != plan.logits_register()) absl::StrAppend(out, ", kept");
+    absl::StrAppend(out, "\n");
+  }
+}
+
+const char* LaneName(v1::Lane lane) {
+  switch (lane) {
+    case v1::MEMORY:
+      return "memory";
+    case v1::EXCHANGE:
+      return "exchange";
+    case v1::HOST:
+      return "host";
+    default:
+      return "compute";
+  }
 }
 
 void ExplainActor(const v1::Plan& plan, int index, std::string* out) {
   const v1::Actor& actor = plan.actors(index);
-  absl::StrAppendFormat(out, "%4d  %-28s %-22s %s\n", index, actor.name(), KindName(actor.kind()),
-                        actor.signature());
+  absl::StrAppendFormat(out, "%4d  %-28s %-22s %-8s %s\n", index, actor.name(),
+                        KindName(actor.kind()), LaneName(actor.lane()), actor.signature());
   std::vector<std::string> reads;
   for (int32_t input : actor.inputs()) {
     if (input >= 0) reads.push_back(RegisterText(plan, input));
@@ -114,19 +167,44 @@ void ExplainActor(const v1::Plan& plan, int index, std::string* out) {
 DecodeBytes PredictDecodeBytes(const v1::Plan& plan) {
   DecodeBytes d;
   for (const v1::Actor& actor : plan.actors()) {
-    if (actor.kind() == v1::VALUE_GATHER) {
-      const v1::Weight& table = plan.weights(actor.weights(0));
-      d.value_rows_per_token +=
-          actor.attributes().gather().selections() * (table.bytes() / table.shape(0));
-    } else if (actor.kind() == v1::ATTENTION) {
-      const v1::Attributes::Attention& a = actor.attributes().attention();
-      d.kv_per_position += 2 * int64_t{a.kv_heads()} * a.head_dim() * 4;
-    } else if (actor.kind() == v1::LINEAR || actor.kind() == v1::PRODUCT_KEY_CANDIDATES) {
-      int64_t bytes = 0;
-      for (int32_t weight : actor.weights()) {
-        if (weight >= 0) bytes += plan.weights(weight).bytes();
+    const v1::Attributes& attributes = actor.attributes();
+    switch (actor.kind()) {
+      case v1::EMBEDDING: {
+        const v1::Weight& table = plan.weights(actor.weights(0));
+        d.dense_weights_per_token += table.shape(1) * ElementBytes(table.type());
+        break;
       }
-      (actor.kind() == v1::LINEAR ? d.dense_weights : d.keys) += bytes;
+      case v1::ROPE:
+        d.dense_weights_per_token += attributes.rope().head_dim() * kFloatBytes;
+        break;
+      case v1::LINEAR:
+      case v1::RMS_NORM:
+      case v1::LAYER_NORM:
+        d.dense_weights += WeightBytes(plan, actor);
+        break;
+      case v1::PRODUCT_KEY_CANDIDATES:
+        d.keys += WeightBytes(plan, actor);
+        break;
+      case v1::PRODUCT_KEY_SELECT: {
+        const v1::Attributes::Select& a = attributes.select();
+        if (actor.weights(0) >= 0) d.keys += plan.weights(actor.weights(0)).bytes();
+        if (actor.weights(1) >= 0) d.keys_per_token += int64_t{a.heads()} * a.top_k() * 4;
+        break;
+      }
+      case v1::VALUE_GATHER: {
+        // Without the padding of a row, which is never read.
+        const v1::Attributes::Gather& a = attributes.gather();
+        d.value_rows_per_token += a.selections() * (int64_t{a.pre_width()} + a.width()) *
+                                  ElementBytes(plan.weights(actor.weights(0)).type());
+        break;
+      }
+      case v1::ATTENTION: {
+        const v1::Attributes::Attention& a = attributes.attention();
+        d.kv_per_position += 2 * int64_t{a.kv_heads()} * a.head_dim() * kFloatBytes;
+        break;
+      }
+      default:
+        break;
     }
   }
   return d;
@@ -147,7 +225,10 @@ std::string Explain(const v1::Plan& plan) {
                         l.kv_block_tokens());
   ExplainMemory(plan, &out);
   ExplainDecode(plan, &out);
-  absl::StrAppend(&out, "\n", plan.actors_size(), " actors, in this order:\n");
+  ExplainKvCaches(plan, &out);
+  ExplainRegisters(plan, &out);
+  absl::StrAppend(&out, "\n", plan.actors_size(), " actors, in this order (name, operator, lane, ",
+                  "signature):\n");
   for (int i = 0; i < plan.actors_size(); ++i) ExplainActor(plan, i, &out);
   return out;
 }

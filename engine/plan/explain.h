@@ -11,13 +11,15 @@ namespace mneme::plan {
 // Several lines of text, each ended by a newline; the same plan gives the same text.
 std::string Explain(const v1::Plan& plan);
 
-// Bytes that a decode step reads from weights: what every step reads whatever its size, and what
-// each token adds (value rows, one row of the embedding).
+// Bytes that a decode step reads, by what they depend on: exactly what the kernels count as
+// Traffic, but for value rows.
 struct DecodeBytes {
-  int64_t dense_weights = 0;
-  int64_t keys = 0;
-  int64_t value_rows_per_token = 0;  // at most: selections that name one row are read once
-  int64_t kv_per_position = 0;       // of each token: this, times its position
+  int64_t dense_weights = 0;            // of every step: projections, norms, head
+  int64_t dense_weights_per_token = 0;  // rows of the embedding and of the RoPE tables
+  int64_t keys = 0;                     // of every step: product keys, their norms, cores
+  int64_t keys_per_token = 0;           // entries of the shuffle
+  int64_t value_rows_per_token = 0;     // at most: selections that name one row are read once
+  int64_t kv_per_position = 0;          // of each token: this, times the positions it sees
 };
 DecodeBytes PredictDecodeBytes(const v1::Plan& plan);
 

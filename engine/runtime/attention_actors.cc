@@ -46,8 +46,7 @@ class KvAppendActor : public Actor {
     return run_({.k = k_.View<const float>(step),
                  .v = v_.View<const float>(step),
                  .cache = cache_,
-                 .spans = step.spans,
-                 .token_bytes = step.token_kv_bytes});
+                 .spans = step.spans});
   }
 
  private:

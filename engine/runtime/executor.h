@@ -27,7 +27,7 @@ struct StepResult {
   kernels::Traffic traffic;
   // Of that, what only the logit rows caused (final norm and head): divided among them.
   kernels::Traffic logit_traffic;
-  // [tokens] bytes of value rows and of KV that fall to each token; the rest of `traffic` is
+  // [tokens] bytes of value rows and of KV read that fall to each token; the rest of `traffic` is
   // divided equally among the step's tokens.
   std::span<const double> token_value_row_bytes;
   std::span<const double> token_kv_bytes;
@@ -51,7 +51,8 @@ class Executor {
   // The step that Wait() returned.
   virtual const Step& finished_step() const = 0;
   // Rows of a register that the plan keeps (built with trace), of the step that Wait() returned:
-  // e.g. "memory.0.grid". An empty view when there is none of that name.
+  // e.g. "memory.0.grid". An empty view when there is none of that name. REQUIRES: no other step is
+  // under way, for it would overwrite them.
   virtual kernels::TensorView Trace(std::string_view name) const = 0;
 };
 

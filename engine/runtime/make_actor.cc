@@ -3,7 +3,41 @@
 
 namespace mneme::runtime {
 
+namespace {
+
+// Whether the kernels of an operator read this type at this operand. Matrices, keys and tables come
+// in two types, the shuffle is of integers, everything else is float32.
+bool Reads(v1::OperatorKind kind, int operand, v1::ElementType type) {
+  switch (kind) {
+    case v1::EMBEDDING:
+    case v1::LINEAR:
+    case v1::PRODUCT_KEY_CANDIDATES:
+    case v1::VALUE_PREFETCH:
+    case v1::VALUE_GATHER:
+      return type == v1::F32 || (operand == 0 && type == v1::BF16);
+    case v1::PRODUCT_KEY_SELECT:
+      return type == (operand == 1 ? v1::I32 : v1::F32);
+    default:
+      return type == v1::F32;
+  }
+}
+
+absl::Status CheckWeightTypes(const v1::Plan& plan, const v1::Actor& actor) {
+  for (int i = 0; i < actor.weights_size(); ++i) {
+    if (actor.weights(i) < 0) continue;
+    const v1::Weight& w = plan.weights(actor.weights(i));
+    if (Reads(actor.kind(), i, w.type())) continue;
+    return absl::InvalidArgumentError(absl::StrCat("actor ", actor.name(),
+                                                   ": its kernel does not read weight ", w.name(),
+                                                   " as ", v1::ElementType_Name(w.type())));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding) {
+  if (absl::Status s = CheckWeightTypes(binding.plan, binding.actor); !s.ok()) return s;
   for (const auto make : {MakeDenseActor, MakeAttentionActor, MakeMemoryActor}) {
     if (std::unique_ptr<Actor> actor = make(binding); actor != nullptr) return actor;
   }

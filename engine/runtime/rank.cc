@@ -54,17 +54,24 @@ StepLimits LimitsOf(const v1::StepLimits& l) {
 // The packed weight must be what the plan was made for.
 absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& packed) {
   const DType dtype = planned.value_table() ? packed.table.dtype : packed.view.dtype;
-  const int64_t elements =
-      planned.value_table()
-          ? packed.table.rows * (int64_t{packed.table.pre_width} + packed.table.width)
-          : packed.view.rows * packed.view.cols;
-  if (dtype == DTypeOfElement(planned.type()) && elements == planned.shape(0) * planned.shape(1)) {
+  int64_t rows = packed.view.rows;
+  int64_t cols = packed.view.cols;
+  if (planned.value_table()) {
+    rows = packed.table.rows;
+    cols = int64_t{packed.table.pre_width} + packed.table.width;
+  } else if (planned.shape(0) == 1 && cols == 1) {
+    std::swap(rows, cols);  // vectors are stored as one column
+  }
+  const bool fits = !planned.value_table() || packed.bytes == planned.bytes();
+  if (dtype == DTypeOfElement(planned.type()) && rows == planned.shape(0) &&
+      cols == planned.shape(1) && fits) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
       absl::StrCat("weight ", planned.name(), ": the plan has [", planned.shape(0), ", ",
                    planned.shape(1), "] ", kernels::DTypeName(DTypeOfElement(planned.type())),
-                   ", packed are ", elements, " elements ", kernels::DTypeName(dtype)));
+                   " of ", planned.bytes(), " bytes, packed is [", rows, ", ", cols, "] ",
+                   kernels::DTypeName(dtype), " of ", packed.bytes, " bytes"));
 }
 
 }  // namespace
@@ -110,9 +117,13 @@ absl::Status Rank::AllocateMemory() {
                           .cols = r.cols(),
                           .logit_rows = r.rows() == v1::Register::LOGIT_ROWS,
                           .double_buffered = r.slots() > 1});
-    if (r.slots() > 1) logits_register_ = i;
   }
-  if (logits_register_ < 0) return absl::InvalidArgumentError("the plan has no logits register");
+  logits_register_ = plan_.logits_register();
+  if (logits_register_ < 0 || logits_register_ >= plan_.registers_size() ||
+      plan_.registers(logits_register_).slots() != 2) {
+    return absl::InvalidArgumentError(absl::StrCat("the plan's logits register ", logits_register_,
+                                                   " is not one of its registers with two slots"));
+  }
   return absl::OkStatus();
 }
 

@@ -33,6 +33,14 @@ void Step::AddSpan(int32_t sequence, int32_t first_position, std::span<const int
   }
 }
 
+void Step::ExtendSpan(int32_t token_id) {
+  if (spans_.empty() || token_ids_.size() == token_ids_.capacity()) std::abort();
+  StepSpan& span = spans_.back();
+  token_ids_.push_back(token_id);
+  positions_.push_back(span.first_position + span.rows);
+  ++span.rows;
+}
+
 void Step::AddLogitRow(int32_t row) {
   if (logit_rows_.size() == logit_rows_.capacity()) std::abort();
   logit_rows_.push_back(row);

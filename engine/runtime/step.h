@@ -1,6 +1,6 @@
-// A Step: what one pass of the model computes, as a plain message without pointers, so that it can
-// be sent to another process as it is. Spans of many sequences stand side by side: decode tokens
-// (one row) and prefill chunks (many rows).
+// A Step: what one pass of the model computes, plain integers only, so that it can be sent to
+// another process (step_message.h). Spans of many sequences stand side by side: decode tokens (one
+// row) and prefill chunks (many rows).
 //
 // A sequence is a number in [0, max_sequences) that the schedule gives to what it runs; every rank
 // keeps a block table per sequence, which the step's block changes update before it runs.
@@ -54,6 +54,8 @@ class Step {
   void Clear();
   // Appends a span of the given tokens. REQUIRES: room for them (see StepLimits).
   void AddSpan(int32_t sequence, int32_t first_position, std::span<const int32_t> token_ids);
+  // Appends one token to the span added last, at its next position. REQUIRES: there is one, room.
+  void ExtendSpan(int32_t token_id);
   // Asks for the logits of a row of the step. Rows ascend. Result row i belongs to logit_rows()[i].
   void AddLogitRow(int32_t row);
   void AddBlockChange(int32_t sequence, int32_t index, int32_t block);

@@ -2,11 +2,15 @@
 // any size, on other KV blocks and block sizes, and after recomputation. And: what runs is the
 // plan.
 
+#include <algorithm>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "engine/plan/explain.h"
 #include "gtest/gtest.h"
+#include "kernels/simd/runnable_isas.h"
 #include "tests/model/golden_case.h"
 #include "tests/model/rank_runner.h"
 
@@ -15,11 +19,13 @@ namespace {
 
 using Logits = std::vector<std::vector<float>>;
 
-std::unique_ptr<RankRunner> Runner(const std::string& name, bool bf16, int32_t block_tokens = 16) {
+std::unique_ptr<RankRunner> Runner(const std::string& name, bool bf16, int32_t block_tokens = 16,
+                                   std::optional<kernels::Isa> isa = std::nullopt) {
   ModelOptions options;
   options.model_directory = "tests/golden/" + name;
   options.round_to_bf16 = bf16;
   options.kv_block_tokens = block_tokens;
+  options.isa = isa;
   auto runner = RankRunner::Create(options);
   EXPECT_TRUE(runner.ok()) << runner.status();
   return runner.ok() ? *std::move(runner) : nullptr;
@@ -36,46 +42,65 @@ std::vector<int32_t> Slice(const std::vector<int32_t>& tokens, size_t first, siz
   return {tokens.begin() + first, tokens.begin() + first + count};
 }
 
+// In the largest steps the runner takes.
+Logits RunWhole(RankRunner& runner, const std::vector<int32_t>& tokens) {
+  Logits whole;
+  for (size_t done = 0; done < tokens.size();) {
+    const size_t count = std::min<size_t>(64, tokens.size() - done);
+    for (std::vector<float>& row : runner.Run({{0, Slice(tokens, done, count)}})) {
+      whole.push_back(std::move(row));
+    }
+    done += count;
+  }
+  return whole;
+}
+
+void CheckInvariance(RankRunner& runner) {
+  const std::vector<int32_t> tokens = Prompt(1, 110);
+  const Logits whole = RunWhole(runner, tokens);
+
+  // One token after the other, on blocks in reverse order.
+  runner.Reset(0, /*reversed=*/true);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    ASSERT_EQ(runner.Run({{0, {tokens[i]}}})[0], whole[i]) << "token " << i;
+  }
+
+  // Random chunks beside three other sequences, before and behind.
+  std::mt19937 random(3);
+  runner.Reset(0);
+  std::vector<int32_t> other_length(4, 0);
+  for (size_t done = 0; done < tokens.size();) {
+    const size_t count = std::min<size_t>(1 + random() % 17, tokens.size() - done);
+    std::vector<Chunk> chunks;
+    size_t first_row = 0;
+    for (int32_t other = 1; other < 4; ++other) {
+      const int length = 1 + static_cast<int>(random() % 12);
+      other_length[other] += length;
+      if (random() % 2 == 0 || other_length[other] > 100) {
+        runner.Reset(other);
+        other_length[other] = length;
+      }
+      chunks.push_back({other, Prompt(static_cast<int>(random()), length)});
+      if (other == 2) chunks.push_back({0, Slice(tokens, done, count)});
+      if (other <= 2) first_row += length;
+    }
+    const Logits got = runner.Run(chunks);
+    for (size_t i = 0; i < count; ++i) {
+      ASSERT_EQ(got[first_row + i], whole[done + i]) << "token " << done + i;
+    }
+    done += count;
+  }
+}
+
 class InvarianceTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(InvarianceTest, ChunksNeighboursAndBlocksChangeNoBit) {
-  for (bool bf16 : {false, true}) {
-    auto runner = Runner(GetParam(), bf16);
-    ASSERT_NE(runner, nullptr);
-    const std::vector<int32_t> tokens = Prompt(1, 60);
-    const Logits whole = runner->Run({{0, tokens}});
-
-    // One token after the other, on blocks in reverse order.
-    runner->Reset(0, /*reversed=*/true);
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      EXPECT_EQ(runner->Run({{0, {tokens[i]}}})[0], whole[i]) << "token " << i;
-    }
-
-    // Random chunks beside three other sequences, before and behind.
-    std::mt19937 random(3);
-    runner->Reset(0);
-    std::vector<int32_t> other_length(4, 0);
-    for (size_t done = 0; done < tokens.size();) {
-      const size_t count = std::min<size_t>(1 + random() % 17, tokens.size() - done);
-      std::vector<Chunk> chunks;
-      size_t first_row = 0;
-      for (int32_t other = 1; other < 4; ++other) {
-        const int length = 1 + static_cast<int>(random() % 12);
-        if (random() % 2 == 0) runner->Reset(other);
-        chunks.push_back({other, Prompt(static_cast<int>(random()), length)});
-        if (other == 2) chunks.push_back({0, Slice(tokens, done, count)});
-        if (other <= 2) first_row += length;
-        other_length[other] += length;
-        if (other_length[other] > 100) {
-          runner->Reset(other);
-          other_length[other] = length;
-        }
-      }
-      const Logits got = runner->Run(chunks);
-      for (size_t i = 0; i < count; ++i) {
-        ASSERT_EQ(got[first_row + i], whole[done + i]) << "token " << done + i;
-      }
-      done += count;
+  for (const kernels::Isa isa : kernels::RunnableIsas()) {
+    for (const bool bf16 : {false, true}) {
+      SCOPED_TRACE(std::string(kernels::IsaName(isa)) + (bf16 ? " bf16" : " f32"));
+      auto runner = Runner(GetParam(), bf16, 16, isa);
+      ASSERT_NE(runner, nullptr);
+      ASSERT_NO_FATAL_FAILURE(CheckInvariance(*runner));
     }
   }
 }
@@ -85,8 +110,8 @@ TEST_P(InvarianceTest, TheBlockSizeChangesNoBit) {
   auto large = Runner(GetParam(), /*bf16=*/true, /*block_tokens=*/48);
   ASSERT_NE(runner, nullptr);
   ASSERT_NE(large, nullptr);
-  const std::vector<int32_t> tokens = Prompt(5, 60);
-  EXPECT_EQ(runner->Run({{0, tokens}}), large->Run({{0, tokens}}));
+  const std::vector<int32_t> tokens = Prompt(5, 110);
+  EXPECT_EQ(RunWhole(*runner, tokens), RunWhole(*large, tokens));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, InvarianceTest, ::testing::ValuesIn(GoldenCases()),
@@ -150,6 +175,21 @@ TEST(PlanIsWhatRunsTest, AnUnknownOperatorIsRefusedByName) {
       << status;
 }
 
+TEST(PlanIsWhatRunsTest, AWeightOfATypeThatNoKernelReadsIsRefusedByName) {
+  ModelOptions options;
+  options.model_directory = "tests/golden/ultramem_v2";
+  const absl::Status status = RankRunner::Create(options, [](v1::Plan* plan) {
+                                for (v1::Actor& actor : *plan->mutable_actors()) {
+                                  // The cores where its kernel expects the shuffle.
+                                  if (actor.name() != "memory.0.select") continue;
+                                  actor.set_weights(1, actor.weights(0));
+                                }
+                              }).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(),
+            "actor memory.0.select: its kernel does not read weight memory.0.cores as F32");
+}
+
 TEST(TrafficTest, ADecodeStepReadsWhatThePlanPredicts) {
   auto runner = Runner("ultramem_v2", /*bf16=*/true);
   ASSERT_NE(runner, nullptr);
@@ -158,17 +198,31 @@ TEST(TrafficTest, ADecodeStepReadsWhatThePlanPredicts) {
   const auto read = [&](kernels::TrafficClass c) {
     return traffic.read_bytes[static_cast<int>(c)];
   };
+  const plan::DecodeBytes predicted = plan::PredictDecodeBytes(runner->plan());
   // 3 memory layers, 8 selections, rows of (16 + 32) bf16; two selections may name one row.
-  EXPECT_LE(read(kernels::TrafficClass::kValueRows), 3u * 8 * 48 * 2);
+  EXPECT_EQ(predicted.value_rows_per_token, 3 * 8 * 48 * 2);
+  EXPECT_LE(read(kernels::TrafficClass::kValueRows),
+            static_cast<uint64_t>(predicted.value_rows_per_token));
   EXPECT_GE(read(kernels::TrafficClass::kValueRows), 3u * 4 * 48 * 2);
   double shares = 0;
   for (double bytes : runner->result().token_value_row_bytes) shares += bytes;
   EXPECT_DOUBLE_EQ(shares, static_cast<double>(read(kernels::TrafficClass::kValueRows)));
+  EXPECT_EQ(read(kernels::TrafficClass::kDenseWeights),
+            static_cast<uint64_t>(predicted.dense_weights + predicted.dense_weights_per_token));
+  EXPECT_EQ(read(kernels::TrafficClass::kKeys),
+            static_cast<uint64_t>(predicted.keys + predicted.keys_per_token));
+  EXPECT_EQ(read(kernels::TrafficClass::kKv), static_cast<uint64_t>(predicted.kv_per_position));
   // Every linear weight once: the attention (4 * 64 * 64), the FFN (3 * 64 * 64), query, pre-query
-  // and output of the memory; and the tied head.
-  const uint64_t linear = 2 * (3 * (7 * 64 * 64 + 128 * 64 + 16 * 64 + 64 * 32) + 256 * 64);
-  EXPECT_GE(read(kernels::TrafficClass::kDenseWeights), linear);
-  EXPECT_LE(read(kernels::TrafficClass::kDenseWeights), linear + 16384);
+  // and output of the memory; and the tied head. The rest are norms.
+  const int64_t linear = 2 * (3 * (7 * 64 * 64 + 128 * 64 + 16 * 64 + 64 * 32) + 256 * 64);
+  EXPECT_GE(predicted.dense_weights, linear);
+  EXPECT_LE(predicted.dense_weights, linear + 8192);
+  // Two sequences of one token each: what is per token doubles, the rest does not.
+  runner->Reset(0);
+  runner->Run({{0, Prompt(1, 1)}, {1, Prompt(2, 1)}});
+  EXPECT_EQ(read(kernels::TrafficClass::kDenseWeights),
+            static_cast<uint64_t>(predicted.dense_weights + 2 * predicted.dense_weights_per_token));
+  EXPECT_EQ(read(kernels::TrafficClass::kKv), static_cast<uint64_t>(2 * predicted.kv_per_position));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "engine/runtime/local_executor.h"
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <new>
@@ -28,6 +29,18 @@ std::atomic<int64_t> allocations{0};
 [[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   allocations.fetch_add(1, std::memory_order_relaxed);
   return std::malloc(size);
+}
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  const std::size_t step = static_cast<std::size_t>(alignment);
+  if (void* memory = std::aligned_alloc(step, (size + step - 1) / step * step)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
 }
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
@@ -91,25 +104,38 @@ TEST(LocalExecutorTest, TwoStepsUnderWayGiveTheSameBitsAsOneByOne) {
   }
 }
 
+// Steps of every kind: prefill chunks beside decode tokens, 1 to 4 sequences that come and go, new
+// blocks, none to several logit rows.
+void RunMixedSteps(runtime::Executor& executor, int32_t count) {
+  const int32_t blocks = executor.limits().max_blocks_per_sequence();
+  std::array<int32_t, 40> tokens;
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i * 7 % 90);
+  std::array<int32_t, 4> lengths{};
+  for (int32_t i = 0; i < count; ++i) {
+    runtime::Step* step = executor.NextStep();
+    for (int32_t s = 0; s < 4; ++s) {
+      if (i % (s + 1) != 0) continue;
+      const int32_t rows = (i + s) % 5 == 0 ? 14 : 1;
+      if (lengths[s] + rows > executor.limits().max_positions) lengths[s] = 0;
+      if (lengths[s] == 0) {
+        for (int32_t b = 0; b < blocks; ++b) step->AddBlockChange(s, b, s * blocks + b);
+      }
+      step->AddSpan(s, lengths[s], {tokens.data() + i % 20, static_cast<size_t>(rows)});
+      lengths[s] += rows;
+      if ((i + s) % 3 != 0) step->AddLogitRow(step->tokens() - 1);
+    }
+    executor.Submit();
+    executor.Wait();
+    executor.Release();
+  }
+}
+
 TEST(LocalExecutorTest, NothingIsAllocatedWhileStepsRun) {
   for (const char* name : {"ultramem_v2_expand", "memory_plus", "ultramem_v2_options"}) {
     auto served = Serve(name);
-    runtime::Executor& executor = *served->executor;
-    const std::vector<int32_t> prompt = {1, 2, 3, 4, 5, 6, 7};
-    const std::vector<int32_t> token = {8};
-    int64_t before = 0;
-    for (int32_t i = 0; i < 30; ++i) {
-      if (i == 2) before = allocations.load();
-      runtime::Step* step = executor.NextStep();
-      if (i == 0) {
-        for (int32_t b = 0; b < 8; ++b) step->AddBlockChange(0, b, b);
-      }
-      step->AddSpan(0, i == 0 ? 0 : 6 + i, i == 0 ? prompt : token);
-      step->AddLogitRow(step->tokens() - 1);
-      executor.Submit();
-      executor.Wait();
-      executor.Release();
-    }
+    RunMixedSteps(*served->executor, 4);
+    const int64_t before = allocations.load();
+    RunMixedSteps(*served->executor, 60);
     EXPECT_EQ(allocations.load(), before) << name;
   }
 }

@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "engine/runtime/step_message.h"
+#include "gtest/gtest.h"
+
 namespace mneme::testing {
 namespace {
 
@@ -27,6 +30,7 @@ absl::StatusOr<std::unique_ptr<RankRunner>> RankRunner::Create(
   if (!rank.ok()) return rank.status();
   runner->rank_ = std::move(*rank);
   runner->step_ = std::make_unique<runtime::Step>(runner->rank_->limits());
+  runner->received_ = std::make_unique<runtime::Step>(runner->rank_->limits());
   runner->lengths_.assign(kSequences, 0);
   runner->fresh_.assign(kSequences, true);
   runner->reversed_.assign(kSequences, false);
@@ -55,7 +59,12 @@ std::vector<std::vector<float>> RankRunner::Run(const std::vector<Chunk>& chunks
   }
   for (int32_t row = 0; row < step_->tokens(); ++row) step_->AddLogitRow(row);
   ++step_->number;
-  rank_->Run(*step_, 0, &result_);
+  std::vector<uint8_t> message(runtime::StepMessageBytes(*step_));
+  runtime::WriteStepMessage(*step_, message);
+  const absl::Status received = runtime::ReadStepMessage(
+      message, rank_->limits(), static_cast<int32_t>(model().embedding_size), received_.get());
+  EXPECT_TRUE(received.ok()) << received;
+  rank_->Run(*received_, 0, &result_);
   std::vector<std::vector<float>> logits;
   for (int64_t row = 0; row < result_.logits.rows; ++row) {
     const float* values = result_.logits.row(row);

@@ -26,8 +26,8 @@ class RankRunner {
   static absl::StatusOr<std::unique_ptr<RankRunner>> Create(
       ModelOptions options, const std::function<void(v1::Plan*)>& edit = nullptr);
 
-  // Runs one step of these chunks, each behind what its sequence has. Returns the logits of every
-  // row, [tokens of the chunks, embedding_size].
+  // Runs one step of these chunks, each behind what its sequence has, as it arrives in a message.
+  // Returns the logits of every row, [tokens of the chunks, embedding_size].
   std::vector<std::vector<float>> Run(const std::vector<Chunk>& chunks);
   // Forgets the sequence; its KV blocks are given to it anew, in another order when `reversed`.
   void Reset(int32_t sequence, bool reversed = false);
@@ -44,6 +44,7 @@ class RankRunner {
   loader::PackedWeights weights_;
   std::unique_ptr<runtime::Rank> rank_;
   std::unique_ptr<runtime::Step> step_;
+  std::unique_ptr<runtime::Step> received_;
   runtime::StepResult result_;
   std::vector<int32_t> lengths_;
   std::vector<bool> fresh_;
