@@ -117,7 +117,10 @@ def run(stages: List[Stage], options: argparse.Namespace) -> Results:
     for number, stage in enumerate(stages, 1):
         print("== %d/%d %s" % (number, len(stages), stage.heading), flush=True)
         start = time.monotonic()
-        results = stage.run(options)
+        try:
+            results = stage.run(options)
+        except (OSError, subprocess.SubprocessError) as error:
+            results = Results(0, 1, 0, ["%s: %s" % (stage.name, error)])
         all_results[stage.name] = results
         for log in results.logs:
             print_log(log)

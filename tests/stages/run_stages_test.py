@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import subprocess
 import tempfile
 import unittest
 from typing import List
@@ -98,6 +99,16 @@ class RunTest(unittest.TestCase):
             )
         self.assertEqual(results, Results(5, 1, 1, ["//a:b"]))
         self.assertIn("FAILED in 1: //a:b\n", printed.getvalue())
+
+    def test_a_stage_that_cannot_run_is_a_failure(self):
+        def missing(_):
+            return subprocess.run(["a-program-that-is-not-here"], check=True)
+
+        stages = [run_stages.Stage("a", "h", missing)] + self.stages([Results(1, 0, 0, [])])
+        with contextlib.redirect_stdout(io.StringIO()):
+            results = run_stages.run(stages, run_stages.parse([]))
+        self.assertEqual((results.passed, results.failed), (1, 1))
+        self.assertIn("a-program-that-is-not-here", results.failures[0])
 
     def test_a_stage_without_tests_is_a_failure(self):
         original = run_stages.bazel

@@ -244,8 +244,8 @@ def folder_name(tree: Tree) -> Iterator[Finding]:
                 break
 
 
-# Spelled so that this file does not find itself.
-_MARKER = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
+# Spelled so that this file does not find itself. The last one is a place to be filled in.
+_MARKER = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b|@[A-Z]{2,}@")
 
 
 def marker(tree: Tree) -> Iterator[Finding]:

@@ -105,7 +105,7 @@ class RulesTest(unittest.TestCase):
             self.assertIn("folder_name %s:1" % path, found(library({path: ""})))
 
     def test_marker(self):
-        for word in ("TO" + "DO", "FIX" + "ME"):
+        for word in ("TO" + "DO", "FIX" + "ME", "@PIC" + "TURE@"):
             self.assertEqual(found({"docs/a.md": "\n%s: later\n" % word}), ["marker docs/a.md:2"])
         self.assertEqual(found({"docs/a.md": "AUTODOCUMENTED\n"}), [])
 
