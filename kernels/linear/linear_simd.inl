@@ -33,18 +33,29 @@ constexpr int64_t kWeightBlockBytes = int64_t{1} << 19;  // a block of w share a
 // Distance of software prefetches along a row, in bytes.
 constexpr int64_t kPrefetchBytes = 2048;
 
+// How Step loads: whole vectors; the same, with lanes in any order (the accumulators' too); the
+// first n elements of one.
+enum class Lanes { kInOrder, kInAnyOrder, kPartial };
+
+template <Lanes kLanes, class T>
+MNEME_SIMD_INLINE F32x16 LoadLanes(const T* p, int64_t n) {
+  if constexpr (kLanes == Lanes::kPartial) return LoadPartial(p, n);
+  if constexpr (kLanes == Lanes::kInAnyOrder) return LoadInAnyOrder(p);
+  return Load(p);
+}
+
 // acc[t][o] += the products at elements [i, i + 16), of which the first n are there.
-template <int kT, int kO, bool kPartial, class W>
+template <int kT, int kO, Lanes kLanes, class W>
 MNEME_SIMD_INLINE void Step(const float* const (&x)[kT], const W* const (&w)[kO], int64_t i,
                             int64_t n, F32x16 (&acc)[kT * kO]) {
   F32x16 xs[kT];
 #pragma GCC unroll 8
   for (int t = 0; t < kT; ++t) {
-    xs[t] = InRegister(kPartial ? LoadPartial(x[t] + i, n) : Load(x[t] + i));
+    xs[t] = InRegister(LoadLanes<kLanes>(x[t] + i, n));
   }
 #pragma GCC unroll 8
   for (int o = 0; o < kO; ++o) {
-    F32x16 ws = kPartial ? LoadPartial(w[o] + i, n) : Load(w[o] + i);
+    F32x16 ws = LoadLanes<kLanes>(w[o] + i, n);
     if (kT > 1) ws = InRegister(ws);
 #pragma GCC unroll 8
     for (int t = 0; t < kT; ++t) acc[t * kO + o] = MulAdd(xs[t], ws, acc[t * kO + o]);
@@ -95,6 +106,8 @@ template <int kT, int kO, class W>
 void StreamTile(const LinearArgs& args, Matrix<const W> w, int64_t t0, int64_t o0) {
   constexpr int64_t kLine = 64 / sizeof(W);
   constexpr int64_t kAhead = kPrefetchBytes / sizeof(W);
+  // A sum stays in its lane, wherever that is: its bits do not depend on the order of lanes.
+  constexpr Lanes kWhole = std::is_same_v<W, Bf16> ? Lanes::kInAnyOrder : Lanes::kInOrder;
   const int64_t in = w.cols;
   const float* x[kT];
   const W* rows[kO];
@@ -116,11 +129,15 @@ void StreamTile(const LinearArgs& args, Matrix<const W> w, int64_t t0, int64_t o
         Prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(rows[o]) + ahead));
       }
 #pragma GCC unroll 2
-      for (int64_t j = 0; j < kLine; j += 16) Step<kT, kO, false>(x, rows, i + j, 16, acc);
+      for (int64_t j = 0; j < kLine; j += 16) Step<kT, kO, kWhole>(x, rows, i + j, 16, acc);
     }
   }
-  for (; i + 16 <= in; i += 16) Step<kT, kO, false>(x, rows, i, 16, acc);
-  if (i < in) Step<kT, kO, true>(x, rows, i, in - i, acc);
+  for (; i + 16 <= in; i += 16) Step<kT, kO, kWhole>(x, rows, i, 16, acc);
+  if constexpr (kWhole == Lanes::kInAnyOrder) {
+#pragma GCC unroll 32
+    for (F32x16& a : acc) a = InOrder(a);
+  }
+  if (i < in) Step<kT, kO, Lanes::kPartial>(x, rows, i, in - i, acc);
   Finish<kT, kO>(acc, args, t0, o0);
 }
 
@@ -178,12 +195,12 @@ void BlockTile(const LinearArgs& args, const Block& block, int64_t t0, Ahead ahe
           Opaque((half == 0 ? ahead.first : ahead.second) - 4 * static_cast<uintptr_t>(i));
       for (; i + 16 <= end; i += 16) {
         PrefetchToL2(reinterpret_cast<const void*>(line + 4 * static_cast<uintptr_t>(i)));
-        Step<kT, kO, false>(x, w, i, 16, acc);
+        Step<kT, kO, Lanes::kInOrder>(x, w, i, 16, acc);
       }
     }
   }
-  for (; i + 16 <= n; i += 16) Step<kT, kO, false>(x, w, i, 16, acc);
-  if (i < n) Step<kT, kO, true>(x, w, i, n - i, acc);
+  for (; i + 16 <= n; i += 16) Step<kT, kO, Lanes::kInOrder>(x, w, i, 16, acc);
+  if (i < n) Step<kT, kO, Lanes::kPartial>(x, w, i, n - i, acc);
   if (block.end == args.w.cols) {
     Finish<kT, kO>(acc, args, t0, block.o0);
     return;

@@ -33,6 +33,8 @@
 //   Load(p), LoadPartial(p, n)   from const float* or const Bf16* (widened), no alignment needed;
 //                                partial: 0 <= n <= 16, lanes from n on are 0 and are not read;
 //                                p is not null even then
+//   LoadInAnyOrder(p)            sixteen elements in the order of lanes that is cheapest to widen,
+//                                the same for float and Bf16; InOrder(v) puts the lanes in order
 //   Store(v, p), StorePartial(v, p, n)   to float*
 //   Add Sub Mul Div Max Min      lane by lane; Max and Min give b where either is NaN
 //   MulAdd(a, b, c)              a·b + c, fused (one rounding) on kAvx2 and kAvx512, two roundings

@@ -227,6 +227,28 @@ TEST(SimdTest, Bf16WidensExactlyAndPartialLoadsStayInside) {
   }
 }
 
+TEST(SimdTest, OneOrderOfLanesForFloatAndBf16) {
+  for (Isa isa : Isas()) {
+    SCOPED_TRACE(IsaName(isa));
+    Bf16 narrow[17];
+    float wide[17];
+    for (int i = 0; i < 17; ++i) {
+      narrow[i] = ToBf16(static_cast<float>(i) - 7.5f);
+      wide[i] = ToFloat(narrow[i]);
+    }
+    // From the second element on: no alignment is needed.
+    float any_order[2][16];
+    float in_order[2][16];
+    MNEME_SIMD_SELECT(isa, TestAnyOrderFloat)(wide + 1, any_order[0], in_order[0]);
+    MNEME_SIMD_SELECT(isa, TestAnyOrderBf16)(narrow + 1, any_order[1], in_order[1]);
+    for (int i = 0; i < 16; ++i) {
+      EXPECT_EQ(any_order[0][i], any_order[1][i]) << i;
+      EXPECT_EQ(in_order[0][i], wide[1 + i]) << i;
+      EXPECT_EQ(in_order[1][i], wide[1 + i]) << i;
+    }
+  }
+}
+
 TEST(SimdTest, Avx2AndAvx512GiveTheSameBits) {
   if (DetectIsa() < Isa::kAvx512) GTEST_SKIP() << "this machine has no AVX-512";
   const std::vector<float> x = Sweep(-120, 120);

@@ -58,6 +58,20 @@ void TestReduce(int count, const float* x, float* y) {
 
 float TestReduceMax(const float* x) { return ReduceMax(Load(x)); }
 
+// x as floats and as bf16 in one order of lanes, and put in order again.
+template <class T>
+void TestAnyOrder(const T* x, float* any_order, float* in_order) {
+  const F32x16 v = LoadInAnyOrder(x);
+  Store(v, any_order);
+  Store(InOrder(v), in_order);
+}
+void TestAnyOrderFloat(const float* x, float* any_order, float* in_order) {
+  TestAnyOrder(x, any_order, in_order);
+}
+void TestAnyOrderBf16(const Bf16* x, float* any_order, float* in_order) {
+  TestAnyOrder(x, any_order, in_order);
+}
+
 void TestWiden(const Bf16* x, float* y, int64_t n) {
   Store(n == 16 ? Load(x) : LoadPartial(x, n), y);
 }

@@ -34,6 +34,9 @@ MNEME_SIMD_INLINE F32x16 WidenBf16(__m256i bits) {
 MNEME_SIMD_INLINE F32x16 Load(const Bf16* p) {
   return WidenBf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
+MNEME_SIMD_INLINE F32x16 LoadInAnyOrder(const Bf16* p) { return Load(p); }
+MNEME_SIMD_INLINE F32x16 LoadInAnyOrder(const float* p) { return Load(p); }
+MNEME_SIMD_INLINE F32x16 InOrder(F32x16 a) { return a; }
 MNEME_SIMD_INLINE F32x16 LoadPartial(const Bf16* p, int64_t n) {
   return WidenBf16(_mm256_maskz_loadu_epi16(FirstLanes(n).m, p));
 }

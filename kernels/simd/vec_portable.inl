@@ -56,6 +56,9 @@ MNEME_SIMD_INLINE F32x16 Load(const Bf16* p) {
            reinterpret_cast<F32x4>(__builtin_shufflevector(zero, b, 0, 8, 1, 9, 2, 10, 3, 11)),
            reinterpret_cast<F32x4>(__builtin_shufflevector(zero, b, 4, 12, 5, 13, 6, 14, 7, 15))}};
 }
+MNEME_SIMD_INLINE F32x16 LoadInAnyOrder(const Bf16* p) { return Load(p); }
+MNEME_SIMD_INLINE F32x16 LoadInAnyOrder(const float* p) { return Load(p); }
+MNEME_SIMD_INLINE F32x16 InOrder(F32x16 a) { return a; }
 MNEME_SIMD_INLINE F32x16 LoadPartial(const Bf16* p, int64_t n) {
   Bf16 whole[16] = {};
   if (n > 0) std::memcpy(whole, p, static_cast<size_t>(n) * sizeof(Bf16));
