@@ -51,6 +51,42 @@ TEST(EngineFaultTest, ACancelBeforeTheFirstStepAndOneAfterTheEndAreHarmless) {
   EXPECT_EQ(fixture.Settle().kv_blocks_free, 256);
 }
 
+// A cancel that comes while the schedule's thread takes in what arrived before is not forgotten.
+// Taking in many choices that echo takes it some milliseconds, in which the last request arrives
+// and is cancelled. Unread and not cancelled, that one would wait for its reader for good.
+TEST(EngineFaultTest, ACancelWhileOthersAreTakenInIsSeen) {
+  EngineFixture fixture;
+  std::atomic<bool> hold{false};
+  std::atomic<bool> held{false};
+  fixture.executor.on_step = [&](const runtime::Step&) {
+    held.store(hold.load());
+    while (hold.load()) std::this_thread::yield();
+    return absl::OkStatus();
+  };
+  for (int round = 0; round < 8; ++round) {
+    hold.store(true);
+    auto first = fixture.Start(Greedy(MakePrompt(10, 1), 3));
+    while (!held.load()) std::this_thread::yield();
+    GenerateRequest crowd = Greedy(MakePrompt(1, 2), 1);
+    crowd.n = 64;
+    crowd.echo = true;
+    std::vector<std::unique_ptr<Generation>> crowds;
+    for (int i = 0; i < 40; ++i) crowds.push_back(fixture.Start(crowd));
+    hold.store(false);
+    std::this_thread::sleep_for(std::chrono::microseconds(500 * (round + 1)));
+    auto last = fixture.Start(Greedy(MakePrompt(30, 3), 400));
+    last->Cancel();
+    // Nothing is read until then: reading rings, and a ring makes the thread look again.
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (fixture.engine->stats().requests_running + fixture.engine->stats().requests_waiting >
+           0) {
+      ASSERT_LT(std::chrono::steady_clock::now(), patience) << "round " << round;
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    EXPECT_EQ(Gather(last.get())[0].finish, FinishReason::kCancelled);
+  }
+}
+
 TEST(EngineFaultTest, TheStatsOfADoneRequestShowItsBlocksFree) {
   EngineFixture fixture;
   for (uint32_t i = 0; i < 100; ++i) {

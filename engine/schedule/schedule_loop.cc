@@ -108,10 +108,7 @@ void ScheduleLoop::Loop() {
 
 bool ScheduleLoop::Idle() {
   const uint32_t seen = doorbell_->rings();
-  // Before the arrivals are taken: whoever stops lets none in first.
-  const bool stopping = stopping_.load();
-  TakeArrivals();
-  TakeCancelled();
+  const bool stopping = TakeChanges();
   WriteEnds();
   ComposeAndSubmit();
   PublishStats();
@@ -126,8 +123,7 @@ void ScheduleLoop::FinishStep() {
   const runtime::StepResult& result = executor_->Wait();
   under_way_ = false;
   std::swap(spans_, next_spans_);
-  TakeArrivals();
-  TakeCancelled();
+  TakeChanges();
   if (result.status.ok()) {
     Settle(result);
   } else {
@@ -146,6 +142,18 @@ void ScheduleLoop::FinishStep() {
   spans_.clear();
   if (!overlap) ComposeAndSubmit();
   PublishStats();
+}
+
+bool ScheduleLoop::TakeChanges() {
+  // Both before the arrivals are taken. Who cancels a request, or stops, queued it before and rings
+  // afterwards: whatever these rings tell of is then among the live ones, and a ring that comes
+  // later is a new one for the next call.
+  const uint32_t rings = doorbell_->rings();
+  const bool stopping = stopping_.load();
+  TakeArrivals();
+  if (rings != seen_rings_ || stopping) EndCancelled(stopping);
+  seen_rings_ = rings;
+  return stopping;
 }
 
 void ScheduleLoop::TakeArrivals() {
@@ -169,13 +177,9 @@ void ScheduleLoop::TakeArrivals() {
   taken_.clear();
 }
 
-void ScheduleLoop::TakeCancelled() {
-  const bool stopping = stopping_.load();
-  const uint32_t rings = doorbell_->rings();
-  if (rings == seen_rings_ && !stopping) return;
-  seen_rings_ = rings;
+void ScheduleLoop::EndCancelled(bool all) {
   for (const std::shared_ptr<Request>& request : live_) {
-    if (stopping || request->cancel.load(std::memory_order_acquire)) {
+    if (all || request->cancel.load(std::memory_order_acquire)) {
       End(request.get(), FinishReason::kCancelled, absl::OkStatus());
     }
   }

@@ -53,8 +53,10 @@ class ScheduleLoop {
   // Between steps, with none under way: false when the thread is to end.
   bool Idle();
   void FinishStep();
+  // Takes in what arrived and ends what was cancelled; whether everything is to end.
+  bool TakeChanges();
   void TakeArrivals();
-  void TakeCancelled();
+  void EndCancelled(bool all);
   // Composes the next step and submits it, if there is anything to compute.
   void ComposeAndSubmit();
   void Settle(const runtime::StepResult& result);
