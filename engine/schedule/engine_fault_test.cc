@@ -202,6 +202,29 @@ TEST(EngineFaultTest, LogitsThatAreNotFiniteFailTheRequestAlone) {
   EXPECT_EQ(fixture.Settle().kv_blocks_free, 256);
 }
 
+TEST(EngineFaultTest, WhatLedToLogitsThatAreNotFiniteIsNotInThePrefixCache) {
+  EngineFixture fixture;
+  std::vector<int32_t> prompt = MakePrompt(40, 7);
+  prompt[35] = 58;
+  fixture.executor.poison_token = 58;
+  GenerateRequest evaluation = Greedy(prompt, 0);
+  evaluation.prompt_logprobs = 1;
+  GenerateRequest scored = Greedy(prompt, 5);
+  scored.prompt_logprobs = 1;
+  // Found when a token is drawn; when the prompt is scored, after the last step; and between.
+  for (const GenerateRequest& bad : {Greedy(prompt, 5), evaluation, scored}) {
+    const Gathered failed = fixture.Run(bad);
+    EXPECT_EQ(failed[0].finish, FinishReason::kError);
+    EXPECT_EQ(failed.status.code(), absl::StatusCode::kInternal);
+    const std::vector<int32_t> same_beginning(prompt.begin(), prompt.begin() + 34);
+    const Gathered next = fixture.Run(Greedy(same_beginning, 1));
+    EXPECT_EQ(next.usage.cached_tokens, 0);
+    EXPECT_EQ(next[0].finish, FinishReason::kLength);
+    // What that one published is taken out by the next bad one, whose prompt begins with it.
+  }
+  EXPECT_EQ(fixture.Settle().kv_blocks_free, 256);
+}
+
 TEST(EngineFaultTest, AFullQueueIsRefusedWithTheNumbers) {
   ScheduleOptions options;
   options.max_waiting = 3;

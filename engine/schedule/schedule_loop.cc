@@ -205,6 +205,7 @@ void ScheduleLoop::Settle(const runtime::StepResult& result) {
     scheduler_.Advance(span);
     if (!was_ready && request->prompt_ready && request->params.echo) StartEchoes(request);
     if (!settler_.Settle(result, &span)) {
+      Distrust(request);
       End(request, FinishReason::kError,
           absl::InternalError(absl::StrCat("the logits of choice ", choice->index, " at position ",
                                            choice->tokens.size() - 1, " are not finite")));
@@ -225,13 +226,15 @@ void ScheduleLoop::EndSiblings(Choice* leader) {
   }
 }
 
+// Its KV is undefined, or the reason of what is wrong: nobody may find it in the prefix cache.
+void ScheduleLoop::Distrust(Request* request) {
+  for (const std::unique_ptr<Choice>& choice : request->choices) scheduler_.Distrust(choice.get());
+}
+
 void ScheduleLoop::FailStep(const absl::Status& status) {
   for (const ScheduledSpan& span : spans_) {
     if (span.choice->state == ChoiceState::kFinished) continue;
-    // Its KV is undefined: nobody may find it in the prefix cache. Siblings go the same way.
-    for (const std::unique_ptr<Choice>& choice : span.choice->request->choices) {
-      scheduler_.Distrust(choice.get());
-    }
+    Distrust(span.choice->request);
     End(span.choice->request, FinishReason::kError, status);
   }
 }
@@ -245,6 +248,7 @@ void ScheduleLoop::WriteStep(const runtime::StepResult& result) {
     // What was cancelled says nothing more.
     if (request->ending || choice->finish_written) continue;
     if (!writer_.WriteSpan(span, result)) {
+      Distrust(request);
       End(request, FinishReason::kError,
           absl::InternalError(
               absl::StrCat("the logits of request '", request->params.id, "' are not finite")));

@@ -60,6 +60,7 @@ class ScheduleLoop {
   // Composes the next step and submits it, if there is anything to compute.
   void ComposeAndSubmit();
   void Settle(const runtime::StepResult& result);
+  void Distrust(Request* request);
   void FailStep(const absl::Status& status);
   void EndSiblings(Choice* leader);
   void WriteStep(const runtime::StepResult& result);

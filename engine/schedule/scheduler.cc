@@ -47,6 +47,18 @@ void Scheduler::Finish(Choice* choice) { Stop(choice, ChoiceState::kFinished); }
 
 void Scheduler::Distrust(Choice* choice) {
   for (int32_t block : choice->blocks) blocks_.Unpublish(block);
+  // One that has finished or was preempted has no table any more: its blocks are found as a prompt
+  // would find them.
+  const int32_t block_tokens = limits_.kv_block_tokens;
+  const int32_t full = static_cast<int32_t>(choice->tokens.size()) / block_tokens;
+  uint64_t parent = kRootSerial;
+  for (int32_t i = 0; i < full; ++i) {
+    const int32_t block = blocks_.Find(parent, choice->HashOf(i, block_tokens),
+                                       choice->TokensOfBlock(i, block_tokens));
+    if (block == kNoBlock) return;
+    parent = blocks_.serial(block);
+    blocks_.Unpublish(block);
+  }
 }
 
 void Scheduler::Compose(Clock::time_point now, runtime::Step* step,

@@ -56,7 +56,8 @@ class Scheduler {
   void Add(Choice* choice);
   // Ends a choice that waits or runs: its blocks and its slot are free again.
   void Finish(Choice* choice);
-  // Takes the choice's blocks out of the prefix cache: what they hold is not known any more.
+  // Takes the choice's blocks out of the prefix cache, also those it has already given back: what
+  // they hold is not known any more.
   void Distrust(Choice* choice);
 
   // Fills `step` (empty) and `spans` (empty, with capacity for max_sequences). Both stay empty when
