@@ -97,6 +97,21 @@ TEST(EngineTest, MinTokensSuppressesStopIdsUntilThen) {
   for (size_t i = 0; i < 12; ++i) EXPECT_NE(got[0].tokens[i], all[2]);
 }
 
+TEST(EngineTest, MinTokensSuppressesAnEosThatIsIgnored) {
+  const std::vector<int32_t> prompt = MakePrompt(20, 4);
+  const std::vector<int32_t> all = DefineGreedy(prompt, 30, 61);
+  FakeModel model;
+  model.eos_token_ids = {all[2]};
+  EngineFixture fixture(EngineFixture::DefaultLimits(), {}, model);
+  GenerateRequest request = Greedy(prompt, 30);
+  request.ignore_eos = true;
+  EXPECT_EQ(fixture.Run(request)[0].tokens, all);
+  request.min_tokens = 12;
+  const Gathered got = fixture.Run(request);
+  EXPECT_EQ(got[0].tokens.size(), 30u);
+  for (size_t i = 0; i < 12; ++i) EXPECT_NE(got[0].tokens[i], all[2]);
+}
+
 TEST(EngineTest, StopStringsEndTheTextWhereTheyBegin) {
   EngineFixture fixture;
   const std::vector<int32_t> prompt = MakePrompt(20, 4);

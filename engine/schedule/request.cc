@@ -56,6 +56,7 @@ Request::Request(ResolvedRequest resolved, int32_t block_tokens, const TextStrea
       max_tokens(resolved.max_tokens),
       seed(resolved.seed),
       stop_ids(std::move(resolved.stop_ids)),
+      suppressed_ids(std::move(resolved.suppressed_ids)),
       shared_blocks((prompt_tokens - 1) / block_tokens),
       ring(RingCapacity(params), TextBytes(params), TopCount(params)),
       gate(listener),

@@ -86,6 +86,8 @@ struct ResolvedRequest {
   int32_t max_tokens = 0;
   uint64_t seed = 0;
   std::vector<int32_t> stop_ids;  // eos unless ignored, and stop ids; all < vocab_size
+  // Not drawn before min_tokens: eos, ignored or not, and stop ids.
+  std::vector<int32_t> suppressed_ids = {};
 };
 
 struct Request {
@@ -97,6 +99,7 @@ struct Request {
   const int32_t max_tokens;
   const uint64_t seed;
   const std::vector<int32_t> stop_ids;
+  const std::vector<int32_t> suppressed_ids;
   const int32_t shared_blocks;  // full blocks that every choice starts with
   const Clock::time_point submitted = Clock::now();
 

@@ -31,7 +31,7 @@ bool StepSettler::Settle(const runtime::StepResult& result, ScheduledSpan* span)
   }
   Draw draw;
   draw.params = &request.params.sampling;
-  if (OutputTokens(*choice) < request.params.min_tokens) draw.suppressed = request.stop_ids;
+  if (OutputTokens(*choice) < request.params.min_tokens) draw.suppressed = request.suppressed_ids;
   draw.counts = choice->counts ? &*choice->counts : nullptr;
   draw.seed = request.seed;
   draw.choice = choice->index;

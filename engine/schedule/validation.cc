@@ -185,13 +185,14 @@ absl::StatusOr<ResolvedRequest> Resolve(GenerateRequest request, const ServingLi
   ResolvedRequest resolved;
   resolved.max_tokens = *max_tokens;
   resolved.seed = request.sampling.seed ? *request.sampling.seed : DrawSeed();
-  if (!request.ignore_eos) {
-    for (int32_t id : limits.eos_token_ids) {
-      if (id >= 0 && id < limits.vocab_size) resolved.stop_ids.push_back(id);
-    }
+  for (int32_t id : limits.eos_token_ids) {
+    if (id >= 0 && id < limits.vocab_size) resolved.suppressed_ids.push_back(id);
   }
-  resolved.stop_ids.insert(resolved.stop_ids.end(), request.stop_token_ids.begin(),
-                           request.stop_token_ids.end());
+  if (!request.ignore_eos) resolved.stop_ids = resolved.suppressed_ids;
+  for (int32_t id : request.stop_token_ids) {
+    resolved.stop_ids.push_back(id);
+    resolved.suppressed_ids.push_back(id);
+  }
   resolved.params = std::move(request);
   return resolved;
 }

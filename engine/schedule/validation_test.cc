@@ -39,8 +39,11 @@ TEST(ValidationTest, ResolvesWhatIsAbsent) {
   EXPECT_EQ(resolved->max_tokens, 1021);
   // An eos id beyond the vocabulary can never be drawn.
   EXPECT_EQ(resolved->stop_ids, (std::vector<int32_t>{0, 7}));
+  EXPECT_EQ(resolved->suppressed_ids, (std::vector<int32_t>{0, 7}));
   request.ignore_eos = true;
   EXPECT_EQ(Resolve(request, Limits())->stop_ids, std::vector<int32_t>{7});
+  // Before min_tokens an eos is not drawn even if it would not stop the output.
+  EXPECT_EQ(Resolve(request, Limits())->suppressed_ids, (std::vector<int32_t>{0, 7}));
   EXPECT_NE(Resolve(request, Limits())->seed, Resolve(request, Limits())->seed);
   request.sampling.seed = 0;
   EXPECT_EQ(Resolve(request, Limits())->seed, 0u);
