@@ -185,6 +185,7 @@ TEST(ServingTrafficTest, RequestsSumToTheSteps) {
   std::vector<std::thread> threads;
   std::mutex mutex;
   std::array<double, kernels::kTrafficClasses> read{};
+  std::array<double, kernels::kTrafficClasses> written{};
   for (int i = 0; i < 12; ++i) {
     threads.emplace_back([&, i] {
       Reader reader;
@@ -194,15 +195,23 @@ TEST(ServingTrafficTest, RequestsSumToTheSteps) {
       reader.ReadAll(generation->get(), request.n, -1);
       std::lock_guard lock(mutex);
       const RequestUsage usage = (*generation)->usage();
-      for (int c = 0; c < kernels::kTrafficClasses; ++c) read[c] += usage.read_bytes[c];
+      for (int c = 0; c < kernels::kTrafficClasses; ++c) {
+        read[c] += usage.read_bytes[c];
+        written[c] += usage.written_bytes[c];
+      }
     });
   }
   for (std::thread& thread : threads) thread.join();
   const EngineStats stats = serving->engine().stats();
+  double written_in_all = 0;
   for (int c = 0; c < kernels::kTrafficClasses; ++c) {
-    const double total = static_cast<double>(stats.traffic_total.read_bytes[c]);
-    EXPECT_NEAR(read[c], total, 1e-9 * total + 1) << c;
+    const double total_read = static_cast<double>(stats.traffic_total.read_bytes[c]);
+    EXPECT_NEAR(read[c], total_read, 1e-9 * total_read + 1) << c;
+    const double total_written = static_cast<double>(stats.traffic_total.written_bytes[c]);
+    EXPECT_NEAR(written[c], total_written, 1e-9 * total_written + 1) << c;
+    written_in_all += total_written;
   }
+  EXPECT_GT(written_in_all, 0);
 }
 
 TEST(ServingErrorTest, AFolderWithoutAModelIsRefusedByName) {
