@@ -1,6 +1,7 @@
 #include "server/generate_call.h"
 
 #include <grpcpp/impl/codegen/proto_utils.h>
+#include <grpcpp/support/proto_buffer_reader.h>
 
 #include <utility>
 
@@ -29,38 +30,43 @@ double Milliseconds(double seconds) { return seconds * 1e3; }
 
 }  // namespace
 
-grpc::Status ToGrpcStatus(const absl::Status& status) {
-  if (status.ok()) return grpc::Status::OK;
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
-}
-
-GenerateCall::GenerateCall(const CallContext& shared, const grpc::ByteBuffer* request,
-                           std::string made_up_id)
+GenerateCall::GenerateCall(const CallContext& shared, const grpc::CallbackServerContext& context,
+                           const grpc::ByteBuffer* request, std::string made_up_id)
     : shared_(shared),
       wire_request_(request),
+      times_{.start = std::chrono::system_clock::now(), .deadline = context.deadline()},
       id_(std::move(made_up_id)),
       request_(Arena::CreateMessage<v1::GenerateRequest>(&arena_)),
       reply_(Arena::CreateMessage<v1::GenerateReply>(&arena_)) {}
 
 void GenerateCall::Start() {
-  grpc::ByteBuffer bytes(*wire_request_);
-  if (!grpc::SerializationTraits<v1::GenerateRequest>::Deserialize(&bytes, request_).ok()) {
-    return Refuse(absl::InvalidArgumentError(
-        "request: not a mneme.v1.GenerateRequest (a string that is not UTF-8 is one reason)"));
-  }
-  const absl::Status admitted = shared_.registry->Add(this);
-  if (!admitted.ok()) return Refuse(admitted);
-  registered_ = true;
-  absl::StatusOr<GenerateRequest> request =
-      ToEngineRequest(*request_, shared_.default_sampling, id_);
-  if (!request.ok()) return Refuse(request.status());
-  engine_request_ = *std::move(request);
-  id_ = engine_request_.id;
+  const absl::Status status = Admit();
+  if (!status.ok()) return Refuse(status);
   if (request_->text().size() > kInlineTextBytes) {
     shared_.worker->Run([this] { Prepare(); });
   } else {
     Prepare();
   }
+}
+
+absl::Status GenerateCall::Admit() {
+  grpc::ByteBuffer bytes(*wire_request_);
+  // First: what a server that is full does not take costs it nothing but the id in its log.
+  if (absl::Status status = shared_.registry->Add(this); !status.ok()) {
+    grpc::ProtoBufferReader reader(&bytes);
+    if (std::string id = PeekRequestId(&reader); !id.empty()) id_ = std::move(id);
+    return status;
+  }
+  registered_ = true;
+  if (!grpc::SerializationTraits<v1::GenerateRequest>::Deserialize(&bytes, request_).ok()) {
+    return NotA("mneme.v1.GenerateRequest");
+  }
+  absl::StatusOr<GenerateRequest> request =
+      ToEngineRequest(*request_, shared_.default_sampling, id_);
+  if (!request.ok()) return request.status();
+  engine_request_ = *std::move(request);
+  id_ = engine_request_.id;
+  return absl::OkStatus();
 }
 
 void GenerateCall::Prepare() {
@@ -69,15 +75,18 @@ void GenerateCall::Prepare() {
   Pump();
 }
 
+absl::Status GenerateCall::Wanted() {
+  const std::lock_guard lock(mutex_);
+  return peer_gone_ ? WhyGone(times_, gone_at_) : aborted_;
+}
+
 absl::Status GenerateCall::Submit() {
+  // Before, because it may have waited for the worker; after, because a long text takes long.
+  if (absl::Status status = Wanted(); !status.ok()) return status;
   absl::Status status =
       FillPrompt(*request_, shared_.engine->tokenizer(), shared_.limits, &engine_request_);
+  if (status.ok()) status = Wanted();
   if (!status.ok()) return status;
-  {
-    const std::lock_guard lock(mutex_);
-    if (peer_gone_) return absl::CancelledError("cancelled by the client");
-    if (!aborted_.ok()) return aborted_;
-  }
   writer_ = std::make_unique<ReplyWriter>(id_, shared_.engine->tokenizer(),
                                           engine_request_.logprobs.has_value());
   // Not under the lock: the engine may already call OnEvents before it returns.
@@ -101,6 +110,11 @@ void GenerateCall::Refuse(const absl::Status& status) {
     final_status_ = status;
   }
   Finish(ToGrpcStatus(status));
+}
+
+void GenerateCall::PeerIsGone() {
+  if (!peer_gone_) gone_at_ = std::chrono::system_clock::now();
+  peer_gone_ = true;
 }
 
 void GenerateCall::OnEvents() { Pump(); }
@@ -132,7 +146,7 @@ GenerateCall::Action GenerateCall::NextAction() {
   if (!generation_->done()) return any ? Action::kWrite : Action::kNothing;
   usage_ = generation_->usage();
   if (peer_gone_) {
-    final_status_ = absl::CancelledError("cancelled by the client");
+    final_status_ = WhyGone(times_, gone_at_);
     return Action::kFinish;
   }
   final_status_ = aborted_.ok() ? generation_->status() : aborted_;
@@ -145,7 +159,7 @@ void GenerateCall::OnWriteDone(bool ok) {
   {
     const std::lock_guard lock(mutex_);
     busy_ = false;
-    if (!ok) peer_gone_ = true;
+    if (!ok) PeerIsGone();
   }
   if (!ok) generation_->Cancel();
   Pump();
@@ -155,7 +169,7 @@ void GenerateCall::OnCancel() {
   Generation* generation;
   {
     const std::lock_guard lock(mutex_);
-    peer_gone_ = true;
+    PeerIsGone();
     generation = generation_.get();
   }
   if (generation != nullptr) generation->Cancel();

@@ -27,6 +27,7 @@
 #include "engine/engine.h"
 #include "proto/mneme/v1/generation.pb.h"
 #include "server/call_registry.h"
+#include "server/call_status.h"
 #include "server/reply.h"
 #include "server/request.h"
 #include "server/worker.h"
@@ -50,7 +51,8 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                            public Abortable {
  public:
   // `request` lives as long as the call. made_up_id: the request's id if it brings none.
-  GenerateCall(const CallContext& shared, const grpc::ByteBuffer* request, std::string made_up_id);
+  GenerateCall(const CallContext& shared, const grpc::CallbackServerContext& context,
+               const grpc::ByteBuffer* request, std::string made_up_id);
 
   // Parses, checks, tokenizes and queues the request. Long texts are tokenized by the worker.
   void Start();
@@ -67,8 +69,11 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
  private:
   ~GenerateCall() override = default;
 
+  absl::Status Admit();
   void Prepare();
   absl::Status Submit();
+  // OK while somebody wants the result.
+  absl::Status Wanted();
   // Ends a call that has no generation.
   void Refuse(const absl::Status& status);
   // Writes what waits, or finishes, if nothing is in flight.
@@ -76,11 +81,14 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // Fills reply_ and final_status_. Returns what is to be done. REQUIRES: mutex_ held, !busy_.
   enum class Action { kNothing, kWrite, kWriteAndFinish, kFinish };
   Action NextAction();
+  // REQUIRES: mutex_ held.
+  void PeerIsGone();
   void Log() const;
 
   const CallContext& shared_;
   const grpc::ByteBuffer* const wire_request_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  const CallTimes times_;
   std::string id_;
 
   google::protobuf::Arena arena_;
@@ -95,12 +103,11 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   std::unique_ptr<Generation> generation_;
   bool busy_ = false;
   bool peer_gone_ = false;  // cancelled, its deadline passed, or its connection broke
-  absl::Status aborted_;    // not OK: the server ended it
+  std::chrono::system_clock::time_point gone_at_;
+  absl::Status aborted_;  // not OK: the server ended it
   absl::Status final_status_;
   RequestUsage usage_;
 };
-
-grpc::Status ToGrpcStatus(const absl::Status& status);
 
 }  // namespace mneme::server
 

@@ -1,5 +1,8 @@
 #include "server/request.h"
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -41,6 +44,25 @@ void FillStopping(const v1::StopParams& request, GenerateRequest* out) {
 
 }  // namespace
 
+std::string PeekRequestId(google::protobuf::io::ZeroCopyInputStream* message) {
+  using google::protobuf::internal::WireFormatLite;
+  google::protobuf::io::CodedInputStream in(message);
+  std::string id;
+  while (const uint32_t tag = in.ReadTag()) {
+    const bool is_id =
+        WireFormatLite::GetTagFieldNumber(tag) == v1::GenerateRequest::kRequestIdFieldNumber &&
+        WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+    uint32_t size = 0;
+    if (!is_id) {
+      if (!WireFormatLite::SkipField(&in, tag)) return "";
+    } else if (!in.ReadVarint32(&size) || size > kMaxRequestIdBytes ||
+               !in.ReadString(&id, static_cast<int>(size))) {
+      return "";
+    }
+  }
+  return id;
+}
+
 absl::StatusOr<GenerateRequest> ToEngineRequest(const v1::GenerateRequest& request,
                                                 const v1::SamplingParams& defaults,
                                                 const std::string& made_up_id) {
@@ -68,7 +90,7 @@ absl::Status FillPrompt(const v1::GenerateRequest& request, const loader::Tokeni
     case v1::GenerateRequest::kText: {
       field = "text";
       if (tokenizer == nullptr) {
-        return absl::InvalidArgumentError(
+        return absl::FailedPreconditionError(
             "text: the model has no tokenizer; send the prompt as token_ids");
       }
       const bool add_special = !request.has_add_special_tokens() || request.add_special_tokens();

@@ -6,7 +6,10 @@
 #ifndef MNEME_SERVER_REQUEST_H_
 #define MNEME_SERVER_REQUEST_H_
 
+#include <google/protobuf/io/zero_copy_stream.h>
+
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -21,7 +24,13 @@ inline constexpr int kMaxRequestIdBytes = 128;
 struct RequestLimits {
   // More prompt tokens than these: RESOURCE_EXHAUSTED.
   int32_t max_prompt_tokens = 0;
+  // The size of a message. gRPC refuses larger requests itself.
+  int64_t max_message_bytes = 0;
 };
+
+// The id of a serialized GenerateRequest, without reading the rest of it; "" if it has none, one
+// that is too long, or is none.
+std::string PeekRequestId(google::protobuf::io::ZeroCopyInputStream* message);
 
 // Everything but the prompt. `defaults` fills absent sampling fields; what it lacks too takes the
 // engine's default. id is the request's, or made_up_id when that is empty. INVALID_ARGUMENT names
@@ -31,7 +40,8 @@ absl::StatusOr<GenerateRequest> ToEngineRequest(const v1::GenerateRequest& reque
                                                 const std::string& made_up_id);
 
 // Fills request->prompt from the wire's text or ids. tokenizer may be null. Takes time in
-// proportion to the text. INVALID_ARGUMENT names the field, RESOURCE_EXHAUSTED the limit.
+// proportion to the text. INVALID_ARGUMENT names the field, RESOURCE_EXHAUSTED the limit; a text
+// without a tokenizer is FAILED_PRECONDITION.
 absl::Status FillPrompt(const v1::GenerateRequest& request, const loader::Tokenizer* tokenizer,
                         const RequestLimits& limits, GenerateRequest* out);
 

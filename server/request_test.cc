@@ -1,6 +1,7 @@
 #include "server/request.h"
 
 #include <gmock/gmock.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <gtest/gtest.h>
 
 namespace mneme::server {
@@ -84,6 +85,34 @@ TEST(ToEngineRequestTest, AbsentFieldsStayAbsentOrTakeTheDefault) {
   EXPECT_TRUE(request->text);
 }
 
+std::string Peek(const std::string& bytes) {
+  google::protobuf::io::ArrayInputStream in(bytes.data(), static_cast<int>(bytes.size()), 3);
+  return PeekRequestId(&in);
+}
+
+TEST(PeekRequestIdTest, FindsTheIdWhereverItStands) {
+  v1::GenerateRequest first;
+  first.set_request_id("mine");
+  v1::GenerateRequest rest;
+  rest.set_text("some text");
+  rest.mutable_sampling()->set_temperature(1);
+  rest.set_n(3);
+  EXPECT_EQ(Peek(first.SerializeAsString() + rest.SerializeAsString()), "mine");
+  EXPECT_EQ(Peek(rest.SerializeAsString() + first.SerializeAsString()), "mine");
+  EXPECT_EQ(Peek(rest.SerializeAsString()), "");
+}
+
+TEST(PeekRequestIdTest, NothingOfWhatIsNoRequestOrTooLong) {
+  v1::GenerateRequest request;
+  request.set_request_id(std::string(kMaxRequestIdBytes, 'x'));
+  EXPECT_EQ(Peek(request.SerializeAsString()).size(), 128u);
+  request.set_request_id(std::string(kMaxRequestIdBytes + 1, 'x'));
+  EXPECT_EQ(Peek(request.SerializeAsString()), "");
+  EXPECT_EQ(Peek("\x0a\x05mi"), "");
+  EXPECT_EQ(Peek("\x0a\xff\xff\xff\xff\xff"), "");
+  EXPECT_EQ(Peek("\x0f"), "");
+}
+
 class FillPromptTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -114,6 +143,15 @@ TEST_F(FillPromptTest, TheLimitCountsTokens) {
   const absl::Status status = Fill(wire, 3);
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(status.message(), "text: the prompt has 4 tokens, the limit is 3");
+}
+
+TEST_F(FillPromptTest, ATextNeedsATokenizer) {
+  tokenizer_.reset();
+  v1::GenerateRequest wire;
+  wire.set_text("x");
+  const absl::Status status = Fill(wire);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(status.message(), "text: the model has no tokenizer; send the prompt as token_ids");
 }
 
 TEST_F(FillPromptTest, AnEmptyTextIsRefused) {

@@ -116,7 +116,7 @@ TEST_F(ServerTest, BadRequestsNameTheField) {
 
   request.set_text("hello");
   out = Generate(*server_, request);
-  EXPECT_EQ(out.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(out.status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_THAT(out.status.error_message(), HasSubstr("text: the model has no tokenizer"));
 
   out = Generate(*server_, IdsRequest({}, 1));
@@ -198,7 +198,11 @@ TEST_F(ServerTest, ACancelledCallEndsItsGeneration) {
 }
 
 TEST_F(ServerTest, ADeadlineEndsItsGeneration) {
-  StartServer();
+  std::ostringstream lines;
+  ServerOptions options;
+  options.log = std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines));
+  StartServer(options);
   const auto stub = Stub();
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
@@ -208,6 +212,8 @@ TEST_F(ServerTest, ADeadlineEndsItsGeneration) {
   }
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   ExpectNothingIsLeft();
+  server_->Shutdown(absl::Seconds(5));
+  EXPECT_THAT(lines.str(), HasSubstr("status=DEADLINE_EXCEEDED"));
 }
 
 TEST_F(ServerTest, AVanishedClientEndsItsGeneration) {
@@ -323,6 +329,30 @@ TEST_F(ServerTest, OneLogLinePerRequestWithoutLineBreaksFromIds) {
   EXPECT_THAT(text, HasSubstr("id=\"a\\nb\" prompt_tokens=2 cached_tokens=0 output_tokens=3"));
   EXPECT_THAT(text, HasSubstr("finish=length status=OK"));
   EXPECT_THAT(text, HasSubstr("refused status=INVALID_ARGUMENT"));
+}
+
+TEST_F(ServerTest, ARefusalByTheLimitIsLoggedWithTheClientsId) {
+  std::ostringstream lines;
+  ServerOptions options;
+  options.max_requests = 1;
+  options.log = std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines));
+  StartServer(options);
+  const auto stub = Stub();
+  grpc::ClientContext context;
+  const auto reader = stub->Generate(&context, IdsRequest({1}, 4000));
+  v1::GenerateReply reply;
+  ASSERT_TRUE(reader->Read(&reply));
+  v1::GenerateRequest request = IdsRequest({1}, 1);
+  request.set_request_id("one too many");
+  EXPECT_EQ(Generate(*server_, request).status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  context.TryCancel();
+  while (reader->Read(&reply)) {
+  }
+  (void)reader->Finish();
+  server_->Shutdown(absl::Seconds(5));
+  EXPECT_THAT(lines.str(), HasSubstr("id=\"one too many\" refused status=RESOURCE_EXHAUSTED"));
+  EXPECT_THAT(lines.str(), HasSubstr("status=CANCELLED message=\"cancelled by the client\""));
 }
 
 TEST_F(ServerTest, AnAddressInUseOrMalformedIsRefusedByName) {

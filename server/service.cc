@@ -62,8 +62,8 @@ std::string GenerationService::NextId() {
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
-    grpc::CallbackServerContext*, const grpc::ByteBuffer* request) {
-  auto* call = new GenerateCall(shared_, request, NextId());
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  auto* call = new GenerateCall(shared_, *context, request, NextId());
   call->Start();
   return call;
 }
