@@ -1,4 +1,4 @@
-// The generations under way: how many there are, and a way to end them all.
+// The requests under way: how many there are, and a way to end them all.
 #ifndef MNEME_SERVER_CALL_REGISTRY_H_
 #define MNEME_SERVER_CALL_REGISTRY_H_
 

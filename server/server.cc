@@ -4,8 +4,10 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -54,6 +56,35 @@ int32_t PromptLimit(int32_t asked, const Engine& engine) {
   return asked > 0 && asked < context ? asked : context;
 }
 
+absl::Status CheckOptions(const ServerOptions& options) {
+  constexpr int64_t kLargest = std::numeric_limits<int32_t>::max();
+  if (options.max_message_bytes < 1 || options.max_message_bytes > kLargest) {
+    return absl::InvalidArgumentError(absl::StrCat("max_message_bytes: ", options.max_message_bytes,
+                                                   " is not in [1, ", kLargest, "]"));
+  }
+  if (options.max_requests < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_requests: ", options.max_requests, " is not at least 1"));
+  }
+  return absl::OkStatus();
+}
+
+// Of one connection, all that the server admits, and some to be refused or to ask for something
+// else; what is more than that waits in the client.
+int StreamsOfAConnection(const ServerOptions& options) {
+  constexpr int64_t kMore = 64;
+  return static_cast<int>(
+      std::min<int64_t>(options.max_requests + kMore, std::numeric_limits<int32_t>::max()));
+}
+
+// What all connections together may hold of messages that are coming in or going out. Beyond it
+// gRPC reads less, and at last ends streams with RESOURCE_EXHAUSTED.
+size_t TransportBytes(const ServerOptions& options) {
+  constexpr int64_t kLargestMessages = 16;
+  constexpr int64_t kStreams = int64_t{512} << 20;
+  return static_cast<size_t>(kStreams + kLargestMessages * options.max_message_bytes);
+}
+
 class GrpcServer final : public Server {
  public:
   GrpcServer(const ServerOptions& options, Engine* engine)
@@ -63,6 +94,7 @@ class GrpcServer final : public Server {
     shared_.worker = &worker_;
     shared_.log = log_.get();
     shared_.limits.max_prompt_tokens = PromptLimit(options.max_prompt_tokens, *engine);
+    shared_.limits.max_message_bytes = options.max_message_bytes;
     const v1::GetModelReply model = DescribeModel(options.model, *engine);
     shared_.default_sampling = model.default_sampling();
     service_ = std::make_unique<GenerationService>(&shared_, model);
@@ -107,7 +139,10 @@ absl::Status GrpcServer::Listen(const ServerOptions& options) {
   grpc::ServerBuilder builder;
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(service_.get());
-  builder.SetMaxReceiveMessageSize(options.max_message_bytes);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, StreamsOfAConnection(options));
+  grpc::ResourceQuota quota("mneme");
+  builder.SetResourceQuota(quota.Resize(TransportBytes(options)));
   // Without this a second server would silently share the port with the first.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
@@ -169,6 +204,7 @@ int32_t GrpcServer::Shutdown(absl::Duration drain) {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
                                                       Engine* engine) {
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
   auto server = std::make_unique<GrpcServer>(options, engine);
   const absl::Status status = server->Listen(options);
   if (!status.ok()) return status;

@@ -21,25 +21,27 @@ namespace mneme::server {
 struct ServerOptions {
   // HOST:PORT; port 0 takes a free one.
   std::string listen = "127.0.0.1:50051";
-  // A larger request gets RESOURCE_EXHAUSTED.
-  int32_t max_message_bytes = 4 << 20;
+  // A larger request gets RESOURCE_EXHAUSTED, and so does one whose reply would be larger
+  // (Tokenize, Detokenize). Below 2^31.
+  int64_t max_message_bytes = 4 << 20;
   // A longer prompt gets RESOURCE_EXHAUSTED. 0: what the model's context holds, which is also the
   // most.
   int32_t max_prompt_tokens = 0;
-  // Generations under way, waiting ones included. One more gets RESOURCE_EXHAUSTED.
+  // Generations under way, waiting ones included, and texts being tokenized or detokenized. One
+  // more gets RESOURCE_EXHAUSTED. At least 1.
   int32_t max_requests = 1024;
   // What GetModel answers. Fields that the engine knows (architecture, sizes, eos, tokenizer) are
   // filled in; default_sampling is what absent request fields take.
   v1::GetModelReply model;
-  // One line per request. Null: none.
+  // One line per Generate, Tokenize and Detokenize. Null: none.
   std::shared_ptr<spdlog::logger> log;
 };
 
 // Thread safe. The engine is not owned and outlives the server.
 class Server {
  public:
-  // Listens and serves. INVALID_ARGUMENT for an address that is none, UNAVAILABLE when it cannot be
-  // bound; both name it.
+  // Listens and serves. INVALID_ARGUMENT for an address that is none or an impossible option,
+  // UNAVAILABLE when the address cannot be bound; both name it.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
                                                        Engine* engine);
   // As Shutdown with no time to drain.
@@ -48,7 +50,7 @@ class Server {
   // HOST:PORT with the port that was bound.
   virtual const std::string& address() const = 0;
   virtual int port() const = 0;
-  // Generations under way.
+  // What max_requests limits.
   virtual int32_t active_requests() const = 0;
 
   // Refuses new requests with UNAVAILABLE and reports NOT_SERVING; what runs goes on.

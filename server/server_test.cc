@@ -355,6 +355,19 @@ TEST_F(ServerTest, ARefusalByTheLimitIsLoggedWithTheClientsId) {
   EXPECT_THAT(lines.str(), HasSubstr("status=CANCELLED message=\"cancelled by the client\""));
 }
 
+TEST_F(ServerTest, ImpossibleOptionsAreNamed) {
+  TestEngine engine{TestEngineOptions{}};
+  ServerOptions options;
+  options.listen = "127.0.0.1:0";
+  options.max_message_bytes = int64_t{1} << 31;
+  EXPECT_EQ(Server::Start(options, &engine).status().message(),
+            "max_message_bytes: 2147483648 is not in [1, 2147483647]");
+  options.max_message_bytes = 4096;
+  options.max_requests = 0;
+  EXPECT_EQ(Server::Start(options, &engine).status().message(),
+            "max_requests: 0 is not at least 1");
+}
+
 TEST_F(ServerTest, AnAddressInUseOrMalformedIsRefusedByName) {
   StartServer();
   ServerOptions options;

@@ -1,48 +1,32 @@
 #include "server/service.h"
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/text_call.h"
+#include "server/tokenize.h"
 
 namespace mneme::server {
 namespace {
 
-// Texts and id lists up to this size are converted on gRPC's thread.
-constexpr size_t kInlineBytes = 8 << 10;
-
-// Parses `request`, runs `handler` (const Request&, Reply*) -> absl::Status and sends the reply.
+// Parses `request`, runs `handler` (const Request&, Reply*) -> absl::Status and fills the reply.
 template <class Request, class Reply, class Handler>
-void Answer(const grpc::ByteBuffer& request, grpc::ByteBuffer* reply,
-            grpc::ServerUnaryReactor* reactor, Handler handler) {
+absl::Status Answer(const grpc::ByteBuffer& request, grpc::ByteBuffer* reply, Handler handler) {
   grpc::ByteBuffer bytes(request);
   Request parsed;
   if (!grpc::SerializationTraits<Request>::Deserialize(&bytes, &parsed).ok()) {
-    reactor->Finish(ToGrpcStatus(absl::InvalidArgumentError(
-        absl::StrCat("request: not a ", Request::descriptor()->full_name(),
-                     " (a string that is not UTF-8 is one reason)"))));
-    return;
+    return NotA(Request::descriptor()->full_name());
   }
   Reply answer;
   const absl::Status status = handler(parsed, &answer);
-  if (!status.ok()) {
-    reactor->Finish(ToGrpcStatus(status));
-    return;
-  }
+  if (!status.ok()) return status;
   bool own_buffer = false;
-  reactor->Finish(grpc::SerializationTraits<Reply>::Serialize(answer, reply, &own_buffer));
-}
-
-// Likewise, on the worker when the request is large. The buffers live until the reactor finishes.
-template <class Request, class Reply, class Handler>
-void AnswerMaybeLater(Worker* worker, const grpc::ByteBuffer* request, grpc::ByteBuffer* reply,
-                      grpc::ServerUnaryReactor* reactor, Handler handler) {
-  const auto answer = [=] { Answer<Request, Reply>(*request, reply, reactor, handler); };
-  if (request->Length() > kInlineBytes) {
-    worker->Run(answer);
-  } else {
-    answer();
+  if (!grpc::SerializationTraits<Reply>::Serialize(answer, reply, &own_buffer).ok()) {
+    return absl::InternalError("reply: cannot be serialized");
   }
+  return absl::OkStatus();
 }
 
 std::string RandomPrefix() {
@@ -50,7 +34,15 @@ std::string RandomPrefix() {
   return absl::StrCat("gen-", absl::Hex(device(), absl::kZeroPad8), "-");
 }
 
-absl::Status NoTokenizer() { return absl::FailedPreconditionError("the model has no tokenizer"); }
+TextLimits LimitsOf(const CallContext& shared) {
+  const loader::Tokenizer* tokenizer = shared.engine->tokenizer();
+  TextLimits limits;
+  limits.vocab_size = static_cast<int32_t>(shared.engine->model().vocab_size);
+  if (tokenizer != nullptr)
+    limits.vocab_size = std::max(limits.vocab_size, tokenizer->vocab_size());
+  limits.max_message_bytes = shared.limits.max_message_bytes;
+  return limits;
+}
 
 }  // namespace
 
@@ -71,51 +63,40 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
 grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request,
                                                       grpc::ByteBuffer* reply) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const loader::Tokenizer* tokenizer = shared_.engine->tokenizer();
-  AnswerMaybeLater<v1::TokenizeRequest, v1::TokenizeReply>(
-      shared_.worker, request, reply, reactor,
-      [tokenizer](const v1::TokenizeRequest& in, v1::TokenizeReply* out) -> absl::Status {
-        if (tokenizer == nullptr) return NoTokenizer();
-        const bool add_special = !in.has_add_special_tokens() || in.add_special_tokens();
-        const absl::StatusOr<std::vector<int32_t>> ids = tokenizer->Encode(in.text(), add_special);
-        if (!ids.ok()) {
-          return absl::Status(ids.status().code(), absl::StrCat("text: ", ids.status().message()));
-        }
-        out->mutable_token_ids()->Add(ids->begin(), ids->end());
-        return absl::OkStatus();
+  return TextCall::Start(
+      shared_, {"tokenize", context, request, reply},
+      [this](const grpc::ByteBuffer& in, grpc::ByteBuffer* out) {
+        return Answer<v1::TokenizeRequest, v1::TokenizeReply>(
+            in, out, [this](const v1::TokenizeRequest& parsed, v1::TokenizeReply* answer) {
+              return server::Tokenize(parsed, shared_.engine->tokenizer(), LimitsOf(shared_),
+                                      answer);
+            });
       });
-  return reactor;
 }
 
 grpc::ServerUnaryReactor* GenerationService::Detokenize(grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* request,
                                                         grpc::ByteBuffer* reply) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const loader::Tokenizer* tokenizer = shared_.engine->tokenizer();
-  AnswerMaybeLater<v1::DetokenizeRequest, v1::DetokenizeReply>(
-      shared_.worker, request, reply, reactor,
-      [tokenizer](const v1::DetokenizeRequest& in, v1::DetokenizeReply* out) -> absl::Status {
-        if (tokenizer == nullptr) return NoTokenizer();
-        const bool skip_special = !in.has_skip_special_tokens() || in.skip_special_tokens();
-        out->set_text(
-            tokenizer->Decode(std::span<const int32_t>(in.token_ids().data(),
-                                                       static_cast<size_t>(in.token_ids_size())),
-                              skip_special));
-        return absl::OkStatus();
+  return TextCall::Start(
+      shared_, {"detokenize", context, request, reply},
+      [this](const grpc::ByteBuffer& in, grpc::ByteBuffer* out) {
+        return Answer<v1::DetokenizeRequest, v1::DetokenizeReply>(
+            in, out, [this](const v1::DetokenizeRequest& parsed, v1::DetokenizeReply* answer) {
+              return server::Detokenize(parsed, shared_.engine->tokenizer(), LimitsOf(shared_),
+                                        answer);
+            });
       });
-  return reactor;
 }
 
 grpc::ServerUnaryReactor* GenerationService::GetModel(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request,
                                                       grpc::ByteBuffer* reply) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  Answer<v1::GetModelRequest, v1::GetModelReply>(
-      *request, reply, reactor, [this](const v1::GetModelRequest&, v1::GetModelReply* out) {
+  reactor->Finish(ToGrpcStatus(Answer<v1::GetModelRequest, v1::GetModelReply>(
+      *request, reply, [this](const v1::GetModelRequest&, v1::GetModelReply* out) {
         *out = model_;
         return absl::OkStatus();
-      });
+      })));
   return reactor;
 }
 
@@ -123,13 +104,13 @@ grpc::ServerUnaryReactor* GenerationService::GetStats(grpc::CallbackServerContex
                                                       const grpc::ByteBuffer* request,
                                                       grpc::ByteBuffer* reply) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  Answer<v1::GetStatsRequest, v1::GetStatsReply>(
-      *request, reply, reactor, [this](const v1::GetStatsRequest&, v1::GetStatsReply* out) {
+  reactor->Finish(ToGrpcStatus(Answer<v1::GetStatsRequest, v1::GetStatsReply>(
+      *request, reply, [this](const v1::GetStatsRequest&, v1::GetStatsReply* out) {
         ToProto(shared_.engine->stats(), out);
         out->set_uptime_seconds(
             std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count());
         return absl::OkStatus();
-      });
+      })));
   return reactor;
 }
 

@@ -11,7 +11,8 @@
 namespace mneme::server {
 
 // Runs tasks in the order in which they were given. Thread safe. The queue is bounded by what its
-// users let in: the server admits a limited number of calls, each of which queues one task.
+// users let in: only calls in the registry (generations, and Tokenize and Detokenize) queue a task,
+// each one, and their number is limited. A task asks first whether its call was ended meanwhile.
 class Worker {
  public:
   Worker();
