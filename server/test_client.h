@@ -2,6 +2,7 @@
 #ifndef MNEME_SERVER_TEST_CLIENT_H_
 #define MNEME_SERVER_TEST_CLIENT_H_
 
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/codegen/client_unary_call.h>
 
@@ -53,6 +54,16 @@ inline GenerateOutcome Generate(const Server& server, const v1::GenerateRequest&
   return out;
 }
 
+inline std::string BytesOf(const grpc::ByteBuffer& buffer) {
+  std::string bytes;
+  std::vector<grpc::Slice> slices;
+  if (!buffer.Dump(&slices).ok()) return bytes;
+  for (const grpc::Slice& s : slices) {
+    bytes.append(reinterpret_cast<const char*>(s.begin()), s.size());
+  }
+  return bytes;
+}
+
 // Calls `method` with the given bytes; for what typed stubs cannot send.
 inline grpc::Status RawCall(const Server& server, const char* method, const std::string& request,
                             std::string* reply) {
@@ -64,12 +75,33 @@ inline grpc::Status RawCall(const Server& server, const char* method, const std:
   grpc::ByteBuffer answer;
   const grpc::Status status = grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
       channel.get(), rpc, &context, bytes, &answer);
-  std::vector<grpc::Slice> slices;
-  if (status.ok() && answer.Dump(&slices).ok()) {
-    for (const grpc::Slice& s : slices) {
-      reply->append(reinterpret_cast<const char*>(s.begin()), s.size());
-    }
-  }
+  if (status.ok()) *reply = BytesOf(answer);
+  return status;
+}
+
+// Sends one message on a bidirectional stream of `method` and takes one answer.
+inline grpc::Status RawStreamCall(const Server& server, const char* method,
+                                  const std::string& request, std::string* reply) {
+  grpc::GenericStub stub(TestChannel(server));
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto wait = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  const auto stream = stub.PrepareCall(&context, method, &queue);
+  stream->StartCall(nullptr);
+  wait();
+  const grpc::Slice slice(request);
+  stream->WriteLast(grpc::ByteBuffer(&slice, 1), grpc::WriteOptions(), nullptr);
+  wait();
+  grpc::ByteBuffer answer;
+  stream->Read(&answer, nullptr);
+  if (wait()) *reply = BytesOf(answer);
+  grpc::Status status;
+  stream->Finish(&status, nullptr);
+  wait();
   return status;
 }
 
