@@ -78,8 +78,9 @@ absl::Status CheckStopping(const GenerateRequest& request, const ServingLimits& 
     }
   }
   if (!request.stop.empty() && !limits.has_tokenizer) {
-    return Invalid("stop: ", request.stop.size(),
-                   " strings asked for, but the model has no tokenizer; use stop_token_ids");
+    return absl::FailedPreconditionError(
+        absl::StrCat("stop: ", request.stop.size(),
+                     " strings asked for, but the model has no tokenizer; use stop_token_ids"));
   }
   if (request.stop_token_ids.size() > kMaxStopIds) {
     return Invalid("stop_token_ids: ", request.stop_token_ids.size(), " ids, at most ", kMaxStopIds,

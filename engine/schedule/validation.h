@@ -33,7 +33,8 @@ ServingLimits MakeServingLimits(const loader::ModelDescription& model,
                                 const runtime::StepLimits& limits, bool has_tokenizer);
 
 // Checks every field and resolves defaults. INVALID_ARGUMENT; RESOURCE_EXHAUSTED for a prompt that
-// the context, or a choice that the KV cache, can never hold. A seed is drawn if there is none.
+// the context, or a choice that the KV cache, can never hold; FAILED_PRECONDITION for stop strings
+// without a tokenizer. A seed is drawn if there is none.
 absl::StatusOr<ResolvedRequest> Resolve(GenerateRequest request, const ServingLimits& limits);
 
 }  // namespace mneme::schedule

@@ -147,6 +147,7 @@ TEST(ValidationTest, StopStringsNeedATokenizer) {
   limits.has_tokenizer = false;
   GenerateRequest request = Plain();
   request.stop = {"a", "b"};
+  EXPECT_EQ(Resolve(request, limits).status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(Resolve(request, limits).status().message()),
               HasSubstr("stop: 2 strings asked for, but the model has no tokenizer"));
 }
