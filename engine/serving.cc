@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "engine/runtime/local_executor.h"
 #include "loader/tokenizer/tokenizer.h"
 
@@ -17,6 +18,7 @@ class ServingImpl : public Serving {
         loader::Tokenizer::Load(options.model_directory);
     if (tokenizer.ok()) {
       tokenizer_ = std::move(*tokenizer);
+      WarnOfTokenizer();
     } else if (!absl::IsNotFound(tokenizer.status())) {
       return tokenizer.status();
     }
@@ -38,6 +40,16 @@ class ServingImpl : public Serving {
   const v1::Plan& plan() const override { return planned_.plan; }
 
  private:
+  // The model cannot be given the ids it has no embedding of, nor draw them.
+  void WarnOfTokenizer() {
+    loader::ModelDescription& model = planned_.checkpoint.model;
+    if (tokenizer_->vocab_size() <= model.vocab_size) return;
+    model.warnings.push_back(absl::StrCat("The tokenizer has ids up to ",
+                                          tokenizer_->vocab_size() - 1,
+                                          ", but the model's vocabulary has ", model.vocab_size,
+                                          " entries; a text that needs an id beyond is refused."));
+  }
+
   // One token through the model, so that the first request does not wait for mapped weights to be
   // paged in.
   void WarmUp() {

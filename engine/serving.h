@@ -19,6 +19,8 @@ struct ServingOptions : ModelOptions {
 // Everything that serves one model. Owns checkpoint, weights, executor, tokenizer and engine.
 class Serving {
  public:
+  // What the checkpoint should be known for is in checkpoint().model.warnings, also that its
+  // tokenizer does not fit the model.
   static absl::StatusOr<std::unique_ptr<Serving>> Create(const ServingOptions& options);
   virtual ~Serving() = default;
 

@@ -5,6 +5,8 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <random>
 #include <string>
@@ -212,6 +214,33 @@ TEST(ServingTrafficTest, RequestsSumToTheSteps) {
     written_in_all += total_written;
   }
   EXPECT_GT(written_in_all, 0);
+}
+
+TEST(ServingWarningTest, ATokenizerWithMoreEntriesThanTheModelIsNamed) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "wide";
+  std::filesystem::create_directories(folder);
+  for (const auto& entry : std::filesystem::directory_iterator("tests/golden/dense")) {
+    std::filesystem::copy_file(entry.path(), folder / entry.path().filename(),
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+  ServingOptions options;
+  options.model_directory = folder.string();
+  for (const int highest : {255, 256}) {
+    std::ofstream(folder / "tokenizer.json")
+        << R"({"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null,)"
+        << R"("post_processor": null, "decoder": null, "model": {"type": "BPE", "merges": [],)"
+        << R"("vocab": {"a": 0, "b": )" << highest << "}}}";
+    const auto serving = Serving::Create(options);
+    ASSERT_TRUE(serving.ok()) << serving.status();
+    const loader::ModelDescription& model = (*serving)->checkpoint().model;
+    ASSERT_EQ(model.vocab_size, 256);
+    ASSERT_EQ(model.warnings.size(), highest == 256 ? 1u : 0u);
+    if (highest == 256) {
+      EXPECT_EQ(model.warnings[0],
+                "The tokenizer has ids up to 256, but the model's vocabulary has 256 entries; a "
+                "text that needs an id beyond is refused.");
+    }
+  }
 }
 
 TEST(ServingErrorTest, AFolderWithoutAModelIsRefusedByName) {
