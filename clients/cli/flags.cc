@@ -163,6 +163,38 @@ void FlagTable::Add(std::string name, double* target, std::string meta, std::str
           NumberSetter(target));
 }
 
+template <class T>
+void FlagTable::AddInRange(const std::string& name, T* target, Range<T> range,
+                           const std::string& meta, const std::string& help) {
+  AddFlag(name, meta, absl::StrCat(help, " From ", range.least, " to ", range.most, "."),
+          absl::StrCat(*target), [target, range](const std::string& value) {
+            T parsed{};
+            absl::Status status = ParseNumber(value, &parsed);
+            if (!status.ok()) return status;
+            if (parsed < range.least || parsed > range.most) {
+              return absl::InvalidArgumentError(
+                  absl::StrCat(value, " is not in [", range.least, ", ", range.most, "]"));
+            }
+            *target = parsed;
+            return status;
+          });
+}
+
+void FlagTable::Add(const std::string& name, int32_t* target, Range<int32_t> range,
+                    const std::string& meta, const std::string& help) {
+  AddInRange(name, target, range, meta, help);
+}
+
+void FlagTable::Add(const std::string& name, int64_t* target, Range<int64_t> range,
+                    const std::string& meta, const std::string& help) {
+  AddInRange(name, target, range, meta, help);
+}
+
+void FlagTable::Add(const std::string& name, double* target, Range<double> range,
+                    const std::string& meta, const std::string& help) {
+  AddInRange(name, target, range, meta, help);
+}
+
 void FlagTable::Add(std::string name, std::optional<std::string>* target, std::string meta,
                     std::string help) {
   AddFlag(std::move(name), std::move(meta), std::move(help), target->value_or(""),

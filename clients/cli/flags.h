@@ -22,6 +22,13 @@
 
 namespace mneme::cli {
 
+// Both ends belong to it.
+template <class T>
+struct Range {
+  T least;
+  T most;
+};
+
 class FlagTable {
  public:
   // verb: "generate". arguments: what follows it in the usage line besides flags, e.g. "[PROMPT]".
@@ -35,6 +42,13 @@ class FlagTable {
   void Add(std::string name, int32_t* target, std::string meta, std::string help);
   void Add(std::string name, int64_t* target, std::string meta, std::string help);
   void Add(std::string name, double* target, std::string meta, std::string help);
+  // Numbers of a range; any other value is refused with it. The help tells the range.
+  void Add(const std::string& name, int32_t* target, Range<int32_t> range, const std::string& meta,
+           const std::string& help);
+  void Add(const std::string& name, int64_t* target, Range<int64_t> range, const std::string& meta,
+           const std::string& help);
+  void Add(const std::string& name, double* target, Range<double> range, const std::string& meta,
+           const std::string& help);
   // Flags that may be absent.
   void Add(std::string name, std::optional<std::string>* target, std::string meta,
            std::string help);
@@ -71,6 +85,9 @@ class FlagTable {
 
   void AddFlag(std::string name, std::string meta, std::string help, std::string default_text,
                std::function<absl::Status(const std::string&)> set);
+  template <class T>
+  void AddInRange(const std::string& name, T* target, Range<T> range, const std::string& meta,
+                  const std::string& help);
   absl::Status ParseOne(std::span<const std::string> arguments, size_t* next);
   Flag* Find(absl::string_view name);
   absl::Status UnknownFlag(absl::string_view name) const;

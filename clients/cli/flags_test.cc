@@ -35,6 +35,33 @@ struct Values {
   }
 };
 
+TEST(FlagTableTest, ValuesOutsideOfARangeAreRefusedWithIt) {
+  int32_t count = 4;
+  int64_t bytes = 5;
+  double seconds = 1.5;
+  const auto parse = [&](const std::string& argument) {
+    FlagTable table("serve", "", "");
+    table.Add("count", &count, {1, 2047}, "N", "How many.");
+    table.Add("bytes", &bytes, {0, int64_t{1} << 40}, "B", "How large.");
+    table.Add("seconds", &seconds, {0, 3.5}, "S", "How long.");
+    EXPECT_THAT(table.Help(), HasSubstr("How many. From 1 to 2047. Default: "));
+    return std::string(table.Parse(std::vector<std::string>{argument}).message());
+  };
+  EXPECT_EQ(parse("--count=0"), "--count: 0 is not in [1, 2047]");
+  EXPECT_EQ(parse("--count=2048"), "--count: 2048 is not in [1, 2047]");
+  EXPECT_EQ(parse("--count=-5"), "--count: -5 is not in [1, 2047]");
+  EXPECT_EQ(parse("--count=x"), "--count: 'x' is not an integer");
+  EXPECT_EQ(parse("--bytes=-1"), "--bytes: -1 is not in [0, 1099511627776]");
+  EXPECT_EQ(parse("--seconds=-0.5"), "--seconds: -0.5 is not in [0, 3.5]");
+  EXPECT_EQ(count, 4);
+  EXPECT_EQ(parse("--count=2047"), "");
+  EXPECT_EQ(parse("--bytes=1099511627776"), "");
+  EXPECT_EQ(parse("--seconds=3.5"), "");
+  EXPECT_EQ(count, 2047);
+  EXPECT_EQ(bytes, int64_t{1} << 40);
+  EXPECT_EQ(seconds, 3.5);
+}
+
 TEST(FlagTableTest, ParsesEveryForm) {
   Values v;
   FlagTable table = v.Table();

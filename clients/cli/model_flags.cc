@@ -5,11 +5,11 @@
 namespace mneme::cli {
 namespace {
 
-absl::Status InRange(const char* flag, int64_t value, int64_t least, int64_t most) {
-  if (value >= least && value <= most) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--", flag, ": ", value, " is not in [", least, ", ", most, "]"));
-}
+constexpr int32_t kMostTokens = 1 << 20;
+// Each takes up a block table and rows of buffers, running or not.
+constexpr int32_t kMostSequences = 4096;
+// 2^52 bytes.
+constexpr int64_t kMostMegabytes = int64_t{1} << 32;
 
 }  // namespace
 
@@ -20,12 +20,14 @@ void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
   flags->Add("isa", &isa, "portable|avx2|avx512|best", "The instruction set to use.");
   flags->Add("kernels", &kernels, "simd|reference",
              "The kernels to use; `reference` is the plain, slow definition of each.");
-  flags->Add("max-step-tokens", &max_step_tokens, "N", "Rows of a step.");
-  flags->Add("max-sequences", &max_sequences, "N", "Choices that run at a time.");
-  flags->Add("kv-cache-mb", &kv_cache_mb, "MB",
+  flags->Add("max-step-tokens", &max_step_tokens, {1, kMostTokens}, "N", "Rows of a step.");
+  flags->Add("max-sequences", &max_sequences, {1, kMostSequences}, "N",
+             "Choices that run at a time.");
+  flags->Add("kv-cache-mb", &kv_cache_mb, {0, kMostMegabytes}, "MB",
              "Size of the KV cache; 0: what --max-sequences full contexts need, at most a quarter "
              "of the free memory.");
-  flags->Add("kv-block-tokens", &kv_block_tokens, "N", "Positions of a KV block.");
+  flags->Add("kv-block-tokens", &kv_block_tokens, {16, kMostTokens}, "N",
+             "Positions of a KV block, a multiple of 16.");
 }
 
 absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
@@ -57,16 +59,10 @@ absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
     return absl::InvalidArgumentError(
         absl::StrCat("--kernels: '", kernels, "' is none of simd, reference"));
   }
-  constexpr int32_t kMost = 1 << 20;
-  absl::Status status = InRange("max-step-tokens", max_step_tokens, 1, kMost);
-  if (status.ok()) status = InRange("max-sequences", max_sequences, 1, kMost);
-  if (status.ok()) status = InRange("kv-cache-mb", kv_cache_mb, 0, int64_t{1} << 40);
-  if (status.ok()) status = InRange("kv-block-tokens", kv_block_tokens, 1, kMost);
-  if (status.ok() && kv_block_tokens % 16 != 0) {
-    status = absl::InvalidArgumentError(
+  if (kv_block_tokens % 16 != 0) {
+    return absl::InvalidArgumentError(
         absl::StrCat("--kv-block-tokens: ", kv_block_tokens, " is not a multiple of 16"));
   }
-  if (!status.ok()) return status;
   options.max_step_tokens = max_step_tokens;
   options.max_sequences = max_sequences;
   options.kv_cache_bytes = kv_cache_mb << 20;

@@ -50,7 +50,15 @@ TEST(ModelFlagsTest, ImpossibleValuesAreNamed) {
   EXPECT_EQ(Parse({"--kernels=gpu"}).status().message(),
             "--kernels: 'gpu' is none of simd, reference");
   EXPECT_EQ(Parse({"--max-sequences=0"}).status().message(),
-            "--max-sequences: 0 is not in [1, 1048576]");
+            "--max-sequences: 0 is not in [1, 4096]");
+  EXPECT_EQ(Parse({"--max-sequences=4097"}).status().message(),
+            "--max-sequences: 4097 is not in [1, 4096]");
+  EXPECT_EQ(Parse({"--max-step-tokens=-1"}).status().message(),
+            "--max-step-tokens: -1 is not in [1, 1048576]");
+  EXPECT_EQ(Parse({"--kv-cache-mb=-1"}).status().message(),
+            "--kv-cache-mb: -1 is not in [0, 4294967296]");
+  EXPECT_EQ(Parse({"--kv-block-tokens=0"}).status().message(),
+            "--kv-block-tokens: 0 is not in [16, 1048576]");
   EXPECT_EQ(Parse({"--kv-block-tokens=20"}).status().message(),
             "--kv-block-tokens: 20 is not a multiple of 16");
 }

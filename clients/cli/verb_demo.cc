@@ -24,7 +24,7 @@ struct Flags {
                     "fast it was and how many bytes it moved. The model knows a dictionary of "
                     "hacker slang: an entry's opening is a good prompt. Default: \"hacker: n.\"");
     flags.Add("max-tokens", &max_tokens, "N", "Output tokens of each stream.");
-    flags.Add("streams", &streams, "N", "Streams at a time; the first one is shown.");
+    flags.Add("streams", &streams, {1, 256}, "N", "Streams at a time; the first one is shown.");
     flags.Add("temperature", &temperature, "T", "0: greedy.");
     flags.Add("seed", &seed, "S", "For temperatures above 0.");
     model.AddTo(&flags, "Another checkpoint than the demo model.");
@@ -62,11 +62,6 @@ int RunDemo(const Invocation& invocation) {
   FlagTable table = flags.Table();
   int exit_status = 0;
   if (!ParseFlags(invocation, &table, 1, &exit_status)) return exit_status;
-  if (flags.streams < 1 || flags.streams > 256) {
-    invocation.err << "mneme demo: --streams: " << flags.streams << " is not in [1, 256]"
-                   << std::endl;
-    return kExitUsage;
-  }
   const std::string prompt = table.positionals().empty() ? "hacker: n." : table.positionals()[0];
   absl::StatusOr<std::unique_ptr<LocalServer>> local =
       StartOnFreePort(flags.model, invocation.executable);

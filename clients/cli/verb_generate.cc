@@ -103,7 +103,9 @@ struct Flags {
     flags.Add("json", &json,
               "After the text, print one line: a JSON object with text, token_ids, finish_reason, "
               "usage, timing and traffic.");
-    flags.Add("timeout-seconds", &timeout_seconds, "S", "Give up after so long; 0: never.");
+    constexpr double kWeek = 7 * 24 * 60 * 60;
+    flags.Add("timeout-seconds", &timeout_seconds, {0, kWeek}, "S",
+              "Give up after so long; 0: never.");
     generate.AddTo(&flags);
     model.AddTo(&flags, "Serve this checkpoint, and ask it.");
     return flags;

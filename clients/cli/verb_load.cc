@@ -21,11 +21,12 @@ struct Flags {
                     "Sends requests to a server, a fixed number at a time, and prints latencies, "
                     "rates, bytes per token and the runtime's own share of a step. Without "
                     "--server it measures a server of its own.");
+    constexpr int32_t kMost = 1 << 20;
     flags.Add("server", &server, "HOST:PORT", "The server to measure.");
-    flags.Add("streams", &load.streams, "N", "Requests at a time.");
-    flags.Add("requests", &load.requests, "N", "Requests in all.");
-    flags.Add("prompt-tokens", &load.prompt_tokens, "N", "Tokens of each prompt.");
-    flags.Add("output-tokens", &load.output_tokens, "N", "Tokens of each output.");
+    flags.Add("streams", &load.streams, {1, 1024}, "N", "Requests at a time.");
+    flags.Add("requests", &load.requests, {1, kMost}, "N", "Requests in all.");
+    flags.Add("prompt-tokens", &load.prompt_tokens, {1, kMost}, "N", "Tokens of each prompt.");
+    flags.Add("output-tokens", &load.output_tokens, {1, kMost}, "N", "Tokens of each output.");
     flags.Add("seed", &seed, "S",
               "Of the prompts. Default: drawn, so that no run finds another's "
               "prompts cached.");
@@ -41,10 +42,6 @@ int RunLoadVerb(const Invocation& invocation) {
   FlagTable table = flags.Table();
   int exit_status = 0;
   if (!ParseFlags(invocation, &table, 0, &exit_status)) return exit_status;
-  if (flags.load.streams < 1 || flags.load.streams > 1024 || flags.load.requests < 1) {
-    invocation.err << "mneme load: --streams is 1 to 1024, --requests at least 1" << std::endl;
-    return kExitUsage;
-  }
   flags.load.seed = flags.seed ? *flags.seed : std::random_device()();
   std::unique_ptr<LocalServer> local;
   if (flags.server.empty()) {

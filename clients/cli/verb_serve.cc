@@ -20,6 +20,13 @@
 namespace mneme::cli {
 namespace {
 
+constexpr double kDay = 24 * 60 * 60;
+// gRPC counts bytes in 31 bits.
+constexpr int32_t kMostMessageMb = 2047;
+constexpr int32_t kMostTokens = 1 << 20;
+// The engine reserves memory for so many when it starts: 6 MB.
+constexpr int32_t kMostRequests = 1 << 16;
+
 struct ServeFlags {
   ModelFlags model;
   std::string listen = "127.0.0.1:50051";
@@ -40,14 +47,16 @@ struct ServeFlags {
                     "private network.");
     model.AddTo(&flags, "The checkpoint to serve. Without it: the demo model.");
     flags.Add("listen", &listen, "HOST:PORT", "Where to listen; port 0 takes a free one.");
-    flags.Add("drain-seconds", &drain_seconds, "S",
+    flags.Add("drain-seconds", &drain_seconds, {0, kDay}, "S",
               "How long running requests may go on after the first signal.");
-    flags.Add("max-message-mb", &max_message_mb, "MB", "The largest request message.");
-    flags.Add("max-prompt-tokens", &max_prompt_tokens, "N",
+    flags.Add("max-message-mb", &max_message_mb, {1, kMostMessageMb}, "MB", "The largest message.");
+    flags.Add("max-prompt-tokens", &max_prompt_tokens, {0, kMostTokens}, "N",
               "The longest prompt; 0: what the context holds.");
-    flags.Add("max-requests", &max_requests, "N", "Requests under way, waiting ones included.");
-    flags.Add("max-waiting", &max_waiting, "N", "Requests that may wait for a place.");
-    flags.Add("prefill-chunk", &prefill_chunk, "N",
+    flags.Add("max-requests", &max_requests, {1, kMostRequests}, "N",
+              "Requests under way, waiting ones included.");
+    flags.Add("max-waiting", &max_waiting, {1, kMostRequests}, "N",
+              "Requests that may wait for a place.");
+    flags.Add("prefill-chunk", &prefill_chunk, {1, kMostTokens}, "N",
               "Prompt tokens that may join a step in which others decode.");
     flags.Add("prefix-cache", &prefix_cache, "Reuse the KV blocks of equal prompt beginnings.");
     flags.Add("log", &log, "One line per request on standard error.");
@@ -120,7 +129,7 @@ int RunServe(const Invocation& invocation) {
   const SignalWatcher watcher({SIGTERM, SIGINT}, [&](int signal) { shutdown.OnSignal(signal); });
   server::ServerOptions options;
   options.listen = flags.listen;
-  options.max_message_bytes = flags.max_message_mb << 20;
+  options.max_message_bytes = int64_t{flags.max_message_mb} << 20;
   options.max_prompt_tokens = flags.max_prompt_tokens;
   options.max_requests = flags.max_requests;
   const std::shared_ptr<spdlog::logger> log = MakeLog();

@@ -40,6 +40,31 @@ TEST(VerbTest, EveryVerbHasHelp) {
   }
 }
 
+TEST(VerbTest, NumbersOutsideOfTheirRangesAreRefused) {
+  const std::pair<const char*, const char*> kRefusals[] = {
+      {"--max-message-mb=4096", "--max-message-mb: 4096 is not in [1, 2047]"},
+      {"--max-message-mb=-1", "--max-message-mb: -1 is not in [1, 2047]"},
+      {"--max-prompt-tokens=-1", "--max-prompt-tokens: -1 is not in [0, 1048576]"},
+      {"--max-requests=0", "--max-requests: 0 is not in [1, 65536]"},
+      {"--max-requests=-1", "--max-requests: -1 is not in [1, 65536]"},
+      {"--max-waiting=0", "--max-waiting: 0 is not in [1, 65536]"},
+      {"--max-waiting=2147483647", "--max-waiting: 2147483647 is not in [1, 65536]"},
+      {"--prefill-chunk=-5", "--prefill-chunk: -5 is not in [1, 1048576]"},
+      {"--drain-seconds=-5", "--drain-seconds: -5 is not in [0, 86400]"},
+      {"--max-sequences=1048576", "--max-sequences: 1048576 is not in [1, 4096]"},
+  };
+  for (const auto& [flag, message] : kRefusals) {
+    const Outcome outcome = Mneme({"serve", flag});
+    EXPECT_EQ(outcome.exit_status, kExitUsage) << flag;
+    EXPECT_EQ(outcome.err, std::string("mneme serve: ") + message + "\n");
+  }
+  EXPECT_EQ(Mneme({"generate", "x", "--timeout-seconds=-5"}).err,
+            "mneme generate: --timeout-seconds: -5 is not in [0, 604800]\n");
+  EXPECT_EQ(Mneme({"load", "--prompt-tokens=-1"}).err,
+            "mneme load: --prompt-tokens: -1 is not in [1, 1048576]\n");
+  EXPECT_EQ(Mneme({"demo", "--streams=0"}).err, "mneme demo: --streams: 0 is not in [1, 256]\n");
+}
+
 TEST(TokenizeTest, AnswersEachLineAndGoesOnAfterABadOne) {
   const Outcome outcome = Mneme({"tokenize", "--tokenizer", kModel, "--json"},
                                 "{\"text\": \"hacker: n.\", \"add_special\": true}\n"
