@@ -76,8 +76,8 @@ std::shared_ptr<spdlog::logger> MakeLog() {
   return log;
 }
 
-// The first signal starts the shutdown, the second hurries it. Before there is a server, a signal
-// ends the process: a model takes long to load, and nothing is lost.
+// The first signal starts the shutdown, the second hurries it. Before Arm a signal ends the
+// process: a model takes long to load, and nothing is lost.
 class Shutdown {
  public:
   void OnSignal(int signal) {
@@ -86,9 +86,12 @@ class Shutdown {
     if (++signals_ > 1) server_->Hurry();
     asked_.notify_all();
   }
-  void WaitFor(server::Server* server) {
-    std::unique_lock lock(mutex_);
+  void Arm(server::Server* server) {
+    const std::lock_guard lock(mutex_);
     server_ = server;
+  }
+  void Wait() {
+    std::unique_lock lock(mutex_);
     asked_.wait(lock, [this] { return signals_ > 0; });
   }
 
@@ -140,11 +143,13 @@ int RunServe(const Invocation& invocation) {
     log->warn("{}", warning);
   }
   server::Server& server = (*local)->server();
+  // Before anybody is told that there is a server: who reads the line may signal at once.
+  shutdown.Arm(&server);
   log->info("model {} ({})", flags.model.model,
             (*local)->serving().checkpoint().model.architecture);
   invocation.out << "listening on " << server.address() << std::endl;
 
-  shutdown.WaitFor(&server);
+  shutdown.Wait();
   log->info("shutting down, draining for at most {} s", flags.drain_seconds);
   const int32_t ended = server.Shutdown(absl::Seconds(flags.drain_seconds));
   log->info("ended{}", ended > 0 ? fmt::format(", {} requests were cut short", ended) : "");

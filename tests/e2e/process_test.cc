@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -27,11 +28,19 @@ using Clock = std::chrono::steady_clock;
 // A child process whose standard output and error can be read.
 class Process {
  public:
-  explicit Process(std::vector<std::string> arguments) {
+  // full_out: its standard output is a full pipe, so that it stops at its first line until somebody
+  // reads.
+  explicit Process(std::vector<std::string> arguments, bool full_out = false) {
     arguments.insert(arguments.begin(), "clients/cli/mneme");
     int out[2], err[2];
     EXPECT_EQ(pipe2(out, O_CLOEXEC), 0);
     EXPECT_EQ(pipe2(err, O_CLOEXEC), 0);
+    if (full_out) {
+      fcntl(out[1], F_SETFL, O_NONBLOCK);
+      while (write(out[1], ".", 1) == 1) {
+      }
+      fcntl(out[1], F_SETFL, 0);
+    }
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, out[1], 1);
@@ -47,6 +56,7 @@ class Process {
     err_reader_ = std::thread([this, fd = err[0]] {
       char buffer[4096];
       for (ssize_t n; (n = read(fd, buffer, sizeof buffer)) > 0;) {
+        const std::lock_guard lock(err_mutex_);
         err_.append(buffer, static_cast<size_t>(n));
       }
       close(fd);
@@ -74,6 +84,17 @@ class Process {
     }
     return rest;
   }
+  // Whether standard error has got `text`, within a minute.
+  bool WaitForErr(const std::string& text) {
+    for (int i = 0; i < 6000; ++i) {
+      {
+        const std::lock_guard lock(err_mutex_);
+        if (err_.find(text) != std::string::npos) return true;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
   void Signal(int signal) { kill(pid_, signal); }
   // The exit status, or 1000 + the signal that ended it.
   int Wait() {
@@ -88,6 +109,7 @@ class Process {
  private:
   pid_t pid_ = -1;
   int out_ = -1;
+  std::mutex err_mutex_;
   std::string err_;
   std::thread err_reader_;
 };
@@ -125,6 +147,20 @@ TEST(ServeProcessTest, DrainsOnSigtermAndEndsWithZero) {
   EXPECT_EQ(process.Wait(), 0);
   EXPECT_THAT(process.err(), HasSubstr("output_tokens=900"));
   EXPECT_THAT(process.err(), HasSubstr("finish=length status=OK"));
+}
+
+TEST(ServeProcessTest, ASignalAtOnceAfterTheLineEndsItWithZero) {
+  Process process({"serve", "--listen=127.0.0.1:0"});
+  EXPECT_THAT(process.ReadLine(), HasSubstr("listening on 127.0.0.1:"));
+  process.Signal(SIGTERM);
+  EXPECT_EQ(process.Wait(), 0);
+  // The same with the signal in the middle of printing the line.
+  Process stuck({"serve", "--listen=127.0.0.1:0"}, /*full_out=*/true);
+  ASSERT_TRUE(stuck.WaitForErr(" model "));
+  stuck.Signal(SIGTERM);
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_THAT(stuck.ReadRest(), HasSubstr("listening on 127.0.0.1:"));
+  EXPECT_EQ(stuck.Wait(), 0);
 }
 
 TEST(ServeProcessTest, WhatDoesNotEndInTimeIsCutShort) {
