@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <map>
 
+#include "absl/strings/str_cat.h"
+
 namespace mneme::cli {
 namespace {
 
@@ -45,12 +47,14 @@ std::string StreamTable(const std::vector<StreamRun>& runs, double seconds) {
   std::vector<double> gaps;
   std::map<std::string, ClassBytes> classes;
   int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;
   int64_t output_tokens = 0;
   for (const StreamRun& run : runs) {
     first_tokens.push_back(run.clock.time_to_first_token());
     const std::vector<double> own = run.clock.inter_token_seconds();
     gaps.insert(gaps.end(), own.begin(), own.end());
     prompt_tokens += run.result.usage.prompt_tokens();
+    cached_tokens += run.result.usage.cached_tokens();
     output_tokens += run.result.usage.output_tokens();
     for (const v1::Traffic::Class& c : run.result.usage.traffic().classes()) {
       classes[c.name()].read += c.read_bytes();
@@ -58,7 +62,8 @@ std::string StreamTable(const std::vector<StreamRun>& runs, double seconds) {
     }
   }
   std::string out;
-  Line(&out, "%-24s %lld prompt, %lld output\n", "tokens", static_cast<long long>(prompt_tokens),
+  Line(&out, "%-24s %lld prompt%s, %lld output\n", "tokens", static_cast<long long>(prompt_tokens),
+       cached_tokens > 0 ? absl::StrCat(" (", cached_tokens, " cached)").c_str() : "",
        static_cast<long long>(output_tokens));
   if (runs.size() == 1) {
     Line(&out, "%-24s %s\n", "time to first token", Milliseconds(first_tokens[0]).c_str());

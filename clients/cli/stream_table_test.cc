@@ -34,6 +34,8 @@ TEST(StreamTableTest, DividesBytesAmongOutputTokens) {
   }
   const std::string table = StreamTable(runs, 2.0);
   EXPECT_THAT(table, HasSubstr("8 prompt, 4 output"));
+  runs[1].result.usage.set_cached_tokens(3);
+  EXPECT_THAT(StreamTable(runs, 2.0), HasSubstr("8 prompt (3 cached), 4 output"));
   EXPECT_THAT(table, HasSubstr("tokens per second        2\n"));
   EXPECT_THAT(table, HasSubstr("  keys                      1.00 kB       10 B\n"));
   EXPECT_THAT(table, HasSubstr("  all                       1.00 kB       10 B\n"));

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <thread>
@@ -48,11 +49,18 @@ void RunStream(client::Client* client, const v1::GenerateRequest& request, std::
   run->status = stream->Finish();
 }
 
-// A few tokens that nobody sees, so that what is measured is the steady state.
-void WarmUp(client::Client* client, const v1::GenerateRequest& request) {
-  v1::GenerateRequest warm_up = request;
-  warm_up.mutable_stopping()->set_max_tokens(4);
-  (void)client->Generate(warm_up, {}, nullptr);
+// A few tokens that nobody sees, so that what is measured is the steady state. Of another prompt:
+// the measured one must not be found in the prefix cache.
+void WarmUp(client::Client* client, const v1::GetModelReply& model) {
+  const int32_t prompt_tokens = std::clamp(model.max_sequence_length() - 4, 1, 32);
+  v1::GenerateRequest request;
+  for (int32_t i = 0; i < prompt_tokens; ++i) {
+    request.mutable_token_ids()->add_ids((i * 131 + 7) % std::max(model.vocab_size(), 1));
+  }
+  request.mutable_sampling()->set_temperature(0);
+  request.mutable_stopping()->set_max_tokens(4);
+  request.mutable_stopping()->set_ignore_eos(true);
+  (void)client->Generate(request, {}, nullptr);
 }
 
 }  // namespace
@@ -78,7 +86,7 @@ int RunDemo(const Invocation& invocation) {
   request.mutable_sampling()->set_seed(static_cast<uint64_t>(flags.seed));
   request.mutable_stopping()->set_max_tokens(flags.max_tokens);
   request.mutable_stopping()->set_ignore_eos(flags.streams > 1);
-  WarmUp(client->get(), request);
+  WarmUp(client->get(), *model);
 
   invocation.out << model->name() << " (" << model->architecture() << ", " << model->parameters()
                  << " parameters) on " << model->device() << " " << model->isa() << ", "

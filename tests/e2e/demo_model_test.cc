@@ -101,6 +101,16 @@ TEST(DemoModelTest, TheDemoStreamsTextAndPrintsItsTable) {
   EXPECT_THAT(other.out, HasSubstr("21 prompt, 15 output"));
 }
 
+// A time to first token of a prompt that the warm-up had put into the prefix cache would be none.
+TEST(DemoModelTest, TheDemoComputesItsPrompt) {
+  const std::string prompt =
+      "hacker: n. A person who enjoys exploring the details of programmable systems and how to "
+      "stretch their capabilities, as opposed to most users.";
+  const Outcome outcome = Mneme({"demo", prompt, "--max-tokens", "4"});
+  ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr(" prompt, 4 output\n"));
+}
+
 TEST(DemoModelTest, LoadMeasuresAServerOfItsOwn) {
   const Outcome outcome = Mneme({"load", "--requests", "5", "--streams", "2", "--prompt-tokens",
                                  "64", "--output-tokens", "8"});
