@@ -14,7 +14,7 @@
 namespace mneme::testing {
 namespace {
 
-using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class RequestsTest : public ::testing::Test {
  protected:
@@ -77,7 +77,7 @@ TEST_F(RequestsTest, BadFieldsAreNamed) {
     const auto result = client().Generate(request, {}, nullptr);
     EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument)
         << bad.field << ": " << result.status();
-    EXPECT_THAT(std::string(result.status().message()), HasSubstr(bad.field));
+    EXPECT_THAT(std::string(result.status().message()), StartsWith(std::string(bad.field) + ":"));
   }
 }
 
