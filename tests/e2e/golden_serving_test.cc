@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "clients/cli/command_line.h"
 #include "clients/cli/verbs.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "loader/safetensors/safetensors.h"
+#include "nlohmann/json.hpp"
 #include "tests/e2e/served_model.h"
 #include "tests/model/golden_case.h"
 
@@ -160,6 +162,39 @@ TEST_P(GoldenServingTest, GenerateGivesTheGoldenTokens) {
     EXPECT_EQ(result->usage.output_tokens(), 32);
   }
   EXPECT_EQ(served.WaitUntilWhole(), absl::OkStatus());
+}
+
+// `mneme generate` on a model without a tokenizer prints ids.
+TEST_P(GoldenServingTest, TheGenerateVerbPrintsTheGoldenTokens) {
+  const GoldenCase golden(GetParam());
+  const auto prompts = golden.Rows("greedy_prompt");
+  const auto continuations = golden.Rows("greedy_continuation");
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    std::istringstream in;
+    std::ostringstream out, err;
+    const std::vector<std::string> arguments = {"generate",
+                                                "--model",
+                                                golden.directory(),
+                                                "--prompt-ids",
+                                                absl::StrJoin(prompts[i], " "),
+                                                "--max-tokens",
+                                                "32",
+                                                "--temperature",
+                                                "0",
+                                                "--ignore-eos",
+                                                "--json"};
+    const int exit_status = cli::RunCommandLine(cli::kVerbs, "mneme", arguments, in, out, err);
+    ASSERT_EQ(exit_status, 0) << err.str();
+    std::istringstream lines(out.str());
+    std::string ids, json;
+    ASSERT_TRUE(std::getline(lines, ids) && std::getline(lines, json)) << out.str();
+    EXPECT_EQ(ids, absl::StrJoin(continuations[i], " ") + " ");
+    const auto parsed = nlohmann::json::parse(json);
+    EXPECT_EQ(parsed["token_ids"].get<std::vector<int32_t>>(), continuations[i]);
+    EXPECT_EQ(parsed["text"], "");
+    EXPECT_EQ(parsed["finish_reason"], "length");
+    EXPECT_FALSE(std::getline(lines, json)) << json;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, GoldenServingTest, ::testing::ValuesIn(GoldenCases()),
