@@ -8,6 +8,7 @@ namespace {
 constexpr int32_t kMostTokens = 1 << 20;
 // Each takes up a block table and rows of buffers, running or not.
 constexpr int32_t kMostSequences = 4096;
+constexpr int64_t kMostPositions = int64_t{1} << 24;
 // 2^52 bytes.
 constexpr int64_t kMostMegabytes = int64_t{1} << 32;
 
@@ -23,9 +24,11 @@ void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
   flags->Add("max-step-tokens", &max_step_tokens, {1, kMostTokens}, "N", "Rows of a step.");
   flags->Add("max-sequences", &max_sequences, {1, kMostSequences}, "N",
              "Choices that run at a time.");
+  flags->Add("max-model-len", &max_model_len, {0, kMostPositions}, "N",
+             "Tokens of the longest sequence; 0: the checkpoint's.");
   flags->Add("kv-cache-mb", &kv_cache_mb, {0, kMostMegabytes}, "MB",
              "Size of the KV cache; 0: what --max-sequences full contexts need, at most a quarter "
-             "of the free memory.");
+             "of the free memory or one context.");
   flags->Add("kv-block-tokens", &kv_block_tokens, {16, kMostTokens}, "N",
              "Positions of a KV block, a multiple of 16.");
 }
@@ -65,6 +68,7 @@ absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
   }
   options.max_step_tokens = max_step_tokens;
   options.max_sequences = max_sequences;
+  options.max_model_len = max_model_len;
   options.kv_cache_bytes = kv_cache_mb << 20;
   options.kv_block_tokens = kv_block_tokens;
   return options;

@@ -18,6 +18,7 @@ struct ModelFlags {
   std::string kernels = "simd";
   int32_t max_step_tokens = 512;
   int32_t max_sequences = 64;
+  int64_t max_model_len = 0;
   int64_t kv_cache_mb = 0;
   int32_t kv_block_tokens = 16;
 

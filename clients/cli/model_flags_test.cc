@@ -20,6 +20,7 @@ TEST(ModelFlagsTest, DefaultsAreTheEngines) {
   const ModelOptions defaults;
   EXPECT_EQ(options->max_step_tokens, defaults.max_step_tokens);
   EXPECT_EQ(options->max_sequences, defaults.max_sequences);
+  EXPECT_EQ(options->max_model_len, defaults.max_model_len);
   EXPECT_EQ(options->kv_cache_bytes, defaults.kv_cache_bytes);
   EXPECT_EQ(options->kv_block_tokens, defaults.kv_block_tokens);
   EXPECT_EQ(options->isa, defaults.isa);
@@ -27,9 +28,10 @@ TEST(ModelFlagsTest, DefaultsAreTheEngines) {
 }
 
 TEST(ModelFlagsTest, EveryFlagArrives) {
-  const absl::StatusOr<ModelOptions> options = Parse(
-      {"--model", "d", "--weights=bf16", "--isa=portable", "--kernels=reference",
-       "--max-step-tokens=64", "--max-sequences=3", "--kv-cache-mb=5", "--kv-block-tokens=32"});
+  const absl::StatusOr<ModelOptions> options =
+      Parse({"--model", "d", "--weights=bf16", "--isa=portable", "--kernels=reference",
+             "--max-step-tokens=64", "--max-sequences=3", "--kv-cache-mb=5", "--kv-block-tokens=32",
+             "--max-model-len=100"});
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->model_directory, "d");
   EXPECT_TRUE(options->round_to_bf16);
@@ -38,6 +40,7 @@ TEST(ModelFlagsTest, EveryFlagArrives) {
   EXPECT_EQ(options->max_step_tokens, 64);
   EXPECT_EQ(options->max_sequences, 3);
   EXPECT_EQ(options->kv_cache_bytes, 5 << 20);
+  EXPECT_EQ(options->max_model_len, 100);
   EXPECT_EQ(options->kv_block_tokens, 32);
   EXPECT_TRUE(Parse({"--weights=f32"})->widen_to_f32);
 }
@@ -55,6 +58,8 @@ TEST(ModelFlagsTest, ImpossibleValuesAreNamed) {
             "--max-sequences: 4097 is not in [1, 4096]");
   EXPECT_EQ(Parse({"--max-step-tokens=-1"}).status().message(),
             "--max-step-tokens: -1 is not in [1, 1048576]");
+  EXPECT_EQ(Parse({"--max-model-len=-1"}).status().message(),
+            "--max-model-len: -1 is not in [0, 16777216]");
   EXPECT_EQ(Parse({"--kv-cache-mb=-1"}).status().message(),
             "--kv-cache-mb: -1 is not in [0, 4294967296]");
   EXPECT_EQ(Parse({"--kv-block-tokens=0"}).status().message(),

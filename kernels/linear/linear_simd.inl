@@ -10,15 +10,22 @@
 // More tokens: w is widened to f32 block by block into a scratch that stays in L1 and serves up to
 // kTokenBlock tokens; the next rows are prefetched into L2, spread over the first tiles (in a burst
 // they would fill the line buffers). Bound by the loads, 11 to 24 multiply-adds: registers alone
-// reach 85 % of the multiply-add peak beside them.
+// reach 85 % of the multiply-add peak beside them. Where an F32x16 takes several registers, a tile
+// goes over the block once for each part of the sixteen lanes: with all of them at once it would
+// have too few outputs for its loads, or spill.
 
-// Accumulators, the tile's vectors of x and one vector of w fit the registers.
+// Of rows read straight into the tile. Accumulators, the tile's vectors of x and one vector of w
+// fit the registers.
 constexpr int kTileTokens = kSimdRegisters >= 32 ? 3 : kSimdRegisters >= 8 ? 2 : 1;
 constexpr int TileOutputs(int tokens) {
   if (kSimdRegisters >= 32) return tokens <= 3 ? 8 : 6;
-  if (kSimdRegisters >= 8) return tokens == 1 ? 4 : 3;
+  if (kSimdRegisters >= 8) return tokens == 1 ? 4 : 2;
   return 2;
 }
+// Of widened blocks: twelve accumulators beside three vectors of x and one of w in 16 registers;
+// eight where a multiply-add takes a register for the product.
+constexpr int kBlockTileTokens = kSimdRegisters >= 8 ? 3 : 2;
+constexpr int kBlockTileOutputs = kSimdRegisters >= 32 ? TileOutputs(3) : 4;
 
 // The scratch of a tile of w: 8 rows of 2 KiB, beside 3 rows of x and the accumulators that rest,
 // in a 32 KiB L1. Measured: 256 spends more on resting, 1024 falls out of L1.
@@ -174,10 +181,78 @@ struct Ahead {
   uintptr_t second = 0;
 };
 
+// Lanes [kPartLanes · part, ...) of the products of whole vectors. `saved` holds the sums before
+// (unless it is the first block) and after.
+template <int kT, int kO, bool kPrefetch>
+void BlockPart(const float* const* x, const float* const* w, int64_t n, int part, bool first,
+               Ahead ahead, float* saved) {
+  F32Part acc[kT * kO];
+  const float* xs[kT];
+  const float* ws[kO];
+  const int offset = part * kPartLanes;
+#pragma GCC unroll 8
+  for (int t = 0; t < kT; ++t) xs[t] = Opaque(x[t] + offset);
+#pragma GCC unroll 8
+  for (int o = 0; o < kO; ++o) ws[o] = Opaque(w[o] + offset);
+#pragma GCC unroll 32
+  for (int j = 0; j < kT * kO; ++j) {
+    acc[j] = first ? F32Part{} : LoadPart(saved + 16 * j + offset);
+  }
+  const int64_t half = n / 32 * 16;
+  for (int64_t i = 0; i + 16 <= n; i += 16) {
+    if constexpr (kPrefetch) {
+      // 64 bytes per 16 elements: 4·i is the distance.
+      const uintptr_t line = i < half ? ahead.first + 4 * static_cast<uintptr_t>(i)
+                                      : ahead.second + 4 * static_cast<uintptr_t>(i - half);
+      PrefetchToL2(reinterpret_cast<const void*>(line));
+    }
+    F32Part xv[kT];
+#pragma GCC unroll 8
+    for (int t = 0; t < kT; ++t) xv[t] = InRegisterPart(LoadPart(xs[t] + i));
+#pragma GCC unroll 8
+    for (int o = 0; o < kO; ++o) {
+      const F32Part wv = InRegisterPart(LoadPart(ws[o] + i));
+#pragma GCC unroll 8
+      for (int t = 0; t < kT; ++t) acc[t * kO + o] = MulAddPart(xv[t], wv, acc[t * kO + o]);
+    }
+  }
+#pragma GCC unroll 32
+  for (int j = 0; j < kT * kO; ++j) StorePart(acc[j], saved + 16 * j + offset);
+}
+
+// BlockTile part by part.
+template <int kT, int kO>
+void BlockTileInParts(const LinearArgs& args, const Block& block, int64_t t0, Ahead ahead,
+                      float* saved) {
+  const int64_t n = block.end - block.begin;
+  const int64_t whole = n / 16 * 16;
+  const float* x[kT];
+  const float* w[kO];
+  RowPointers<kT>(args.x.row(t0) + block.begin, args.x.row_stride, x);
+  RowPointers<kO>(block.w, block.w_stride, w);
+  const bool first = block.begin == 0;
+  if (ahead.first != 0) {
+    BlockPart<kT, kO, true>(x, w, n, 0, first, ahead, saved);
+  } else {
+    BlockPart<kT, kO, false>(x, w, n, 0, first, ahead, saved);
+  }
+  for (int part = 1; part < kSimdParts; ++part) {
+    BlockPart<kT, kO, false>(x, w, n, part, first, ahead, saved);
+  }
+  const bool last = block.end == args.w.cols;
+  if (whole == n && !last) return;
+  F32x16 acc[kT * kO];
+  for (int j = 0; j < kT * kO; ++j) acc[j] = Load(saved + 16 * j);
+  if (whole < n) Step<kT, kO, Lanes::kPartial>(x, w, whole, n - whole, acc);
+  if (last) return Finish<kT, kO>(acc, args, t0, block.o0);
+  for (int j = 0; j < kT * kO; ++j) Store(acc[j], saved + 16 * j);
+}
+
 // The products of one block for one tile. `saved` holds its accumulators before (unless it is the
 // first block) and after.
 template <int kT, int kO>
 void BlockTile(const LinearArgs& args, const Block& block, int64_t t0, Ahead ahead, float* saved) {
+  if constexpr (kSimdParts > 1) return BlockTileInParts<kT, kO>(args, block, t0, ahead, saved);
   const int64_t n = block.end - block.begin;
   const float* x[kT];
   const float* w[kO];
@@ -224,10 +299,11 @@ void BlockTokens(const LinearArgs& args, const Block& block, int64_t t0, int64_t
       row += narrow ? 2 : 1;
     }
     const int64_t left = t1 - t;
-    const int64_t tokens = kTileTokens == 3 && left == 4 ? 2 : std::min<int64_t>(kTileTokens, left);
+    const int64_t tokens =
+        kBlockTileTokens == 3 && left == 4 ? 2 : std::min<int64_t>(kBlockTileTokens, left);
     float* at = saved + (t - t0) * kO * 16;
-    if (tokens == 3) BlockTile<std::min(3, kTileTokens), kO>(args, block, t, ahead, at);
-    if (tokens == 2) BlockTile<std::min(2, kTileTokens), kO>(args, block, t, ahead, at);
+    if (tokens == 3) BlockTile<std::min(3, kBlockTileTokens), kO>(args, block, t, ahead, at);
+    if (tokens == 2) BlockTile<std::min(2, kBlockTileTokens), kO>(args, block, t, ahead, at);
     if (tokens == 1) BlockTile<1, kO>(args, block, t, ahead, at);
     t += tokens;
   }
@@ -300,8 +376,8 @@ Traffic Linear(const LinearArgs& args) {
     StreamRows<kTileTokens >= 3 ? 3 : 1>(args, w);
   } else if (tokens == 4 && kSimdRegisters >= 32) {
     StreamRows<kSimdRegisters >= 32 ? 4 : 1>(args, w);
-  } else if (w.rows >= TileOutputs(kTileTokens)) {
-    Blocked<TileOutputs(kTileTokens)>(args, w);
+  } else if (w.rows >= kBlockTileOutputs) {
+    Blocked<kBlockTileOutputs>(args, w);
   } else {
     Blocked<1>(args, w);
   }

@@ -51,6 +51,9 @@
 //   Prefetch(p), PrefetchToL2(p) the cache line at p, which need not be mapped
 //   InRegister(v), Opaque(x)     the same value, held in a register from here on
 //   kSimdRegisters               vector registers in units of F32x16, to size tiles
+//   kSimdParts, kPartLanes       machine registers of an F32x16, and lanes of each; F32Part is one.
+//   LoadPart(p), StorePart(v, p), MulAddPart(a, b, c), InRegisterPart(v)   as for F32x16, of one
+//                                part: a tile of parts needs a register each
 //
 // Bits: kAvx2 and kAvx512 give the same bits for everything here. ReduceAdd adds lane l and l + 8,
 // then l and l + 4, then l and l + 2, then l and l + 1.

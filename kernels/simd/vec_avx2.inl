@@ -82,6 +82,19 @@ MNEME_SIMD_INLINE F32x16 InRegister(F32x16 a) {
   return a;
 }
 
+constexpr int kSimdParts = 2;
+constexpr int kPartLanes = 8;
+using F32Part = __m256;
+MNEME_SIMD_INLINE F32Part LoadPart(const float* p) { return _mm256_loadu_ps(p); }
+MNEME_SIMD_INLINE void StorePart(F32Part a, float* p) { _mm256_storeu_ps(p, a); }
+MNEME_SIMD_INLINE F32Part MulAddPart(F32Part a, F32Part b, F32Part c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+MNEME_SIMD_INLINE F32Part InRegisterPart(F32Part a) {
+  asm("" : "+x"(a));
+  return a;
+}
+
 MNEME_SIMD_INLINE F32x16 Add(F32x16 a, F32x16 b) {
   return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
 }

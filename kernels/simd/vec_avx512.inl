@@ -51,6 +51,19 @@ MNEME_SIMD_INLINE F32x16 InRegister(F32x16 a) {
   return a;
 }
 
+constexpr int kSimdParts = 1;
+constexpr int kPartLanes = 16;
+using F32Part = __m512;
+MNEME_SIMD_INLINE F32Part LoadPart(const float* p) { return _mm512_loadu_ps(p); }
+MNEME_SIMD_INLINE void StorePart(F32Part a, float* p) { _mm512_storeu_ps(p, a); }
+MNEME_SIMD_INLINE F32Part MulAddPart(F32Part a, F32Part b, F32Part c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+MNEME_SIMD_INLINE F32Part InRegisterPart(F32Part a) {
+  asm("" : "+v"(a));
+  return a;
+}
+
 MNEME_SIMD_INLINE F32x16 Add(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
 MNEME_SIMD_INLINE F32x16 Sub(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
 MNEME_SIMD_INLINE F32x16 Mul(F32x16 a, F32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }

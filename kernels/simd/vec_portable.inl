@@ -75,6 +75,14 @@ MNEME_SIMD_INLINE void StorePartial(F32x16 a, float* p, int64_t n) {
 // The compiler's own choice is as good as any here.
 MNEME_SIMD_INLINE F32x16 InRegister(F32x16 a) { return a; }
 
+constexpr int kSimdParts = 4;
+constexpr int kPartLanes = 4;
+using F32Part = F32x4;
+MNEME_SIMD_INLINE F32Part LoadPart(const float* p) { return Load4(p); }
+MNEME_SIMD_INLINE void StorePart(F32Part a, float* p) { Store4(a, p); }
+MNEME_SIMD_INLINE F32Part MulAddPart(F32Part a, F32Part b, F32Part c) { return a * b + c; }
+MNEME_SIMD_INLINE F32Part InRegisterPart(F32Part a) { return a; }
+
 MNEME_SIMD_INLINE F32x16 Add(F32x16 a, F32x16 b) {
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) a.part[i] += b.part[i];
