@@ -16,13 +16,13 @@ namespace mneme::testing {
 namespace {
 
 constexpr int kChoices = 8;
-constexpr int kTokens = 500;
+constexpr int kTokens = 150;
 
 // What the client lets a server send before it reads; gRPC would change it as it measures the
 // network.
 constexpr int kWindowBytes = 64 << 10;
 
-// 8 choices of 500 tokens with 20 alternatives each are more than 1 MB.
+// 8 choices of 150 tokens with 20 alternatives each are some 400 KB.
 v1::GenerateRequest Loud() {
   v1::GenerateRequest request = TextRequest("hacker: n.", kTokens);
   request.set_n(kChoices);
@@ -65,7 +65,7 @@ TEST_F(SlowReaderTest, PausesAloneAndLosesNothing) {
   client::Client& client = served_.client();
   const auto alone = client.Generate(Loud(), {}, nullptr);
   ASSERT_TRUE(alone.ok()) << alone.status();
-  const v1::GenerateRequest quick = Greedy(TextRequest("LOVE, n.", 300));
+  const v1::GenerateRequest quick = Greedy(TextRequest("LOVE, n.", 100));
   const auto quick_alone = client.Generate(quick, {}, nullptr);
   ASSERT_TRUE(quick_alone.ok()) << quick_alone.status();
 
@@ -85,7 +85,7 @@ TEST_F(SlowReaderTest, PausesAloneAndLosesNothing) {
   const auto neighbour = client.Generate(quick, {}, nullptr);
   ASSERT_TRUE(neighbour.ok()) << neighbour.status();
   EXPECT_EQ(neighbour->choices[0].text, quick_alone->choices[0].text);
-  EXPECT_EQ(OutputTokens() - tokens - paused_at, 300);
+  EXPECT_EQ(OutputTokens() - tokens - paused_at, 100);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   EXPECT_LT(ResidentBytes() - resident, int64_t{32} << 20);
 #else
