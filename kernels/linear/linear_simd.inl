@@ -108,7 +108,7 @@ MNEME_SIMD_INLINE void Finish(const F32x16 (&acc)[kT * kO], const LinearArgs& ar
 }
 
 // One tile over the whole contraction, prefetching the streams kPrefetchBytes ahead and, at the end
-// of the rows, the first bytes of the next kO rows.
+// of the rows, the first bytes of rows of a later tile.
 template <int kT, int kO, class W>
 void StreamTile(const LinearArgs& args, Matrix<const W> w, int64_t t0, int64_t o0) {
   constexpr int64_t kLine = 64 / sizeof(W);
@@ -125,8 +125,11 @@ void StreamTile(const LinearArgs& args, Matrix<const W> w, int64_t t0, int64_t o
   for (F32x16& a : acc) a = Zero();
   const int64_t within = in > kAhead ? in - kAhead : 0;
   int64_t i = 0;
+  // Of short rows several tiles, to be as far ahead as in long ones: a third faster from L3 (AVX2,
+  // rows of 512 bytes) than one tile.
+  const int64_t tiles = std::max<int64_t>(1, kAhead / std::max<int64_t>(1, in));
   for (int part = 0; part < 2; ++part) {
-    const int64_t delta = part == 0 ? kAhead : kO * w.row_stride - within;
+    const int64_t delta = part == 0 ? kAhead : tiles * kO * w.row_stride - within;
     const int64_t end = part == 0 ? within : in;
     for (; i + kLine <= end; i += kLine) {
       // Computed as a number, for it may lie outside the matrix.
