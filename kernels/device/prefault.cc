@@ -18,6 +18,9 @@ namespace {
 // Of each region at a time: one huge page.
 constexpr size_t kPiece = size_t{2} << 20;
 
+// A tenth of one core: 800 MB of huge pages take a few seconds.
+constexpr int kPausePerWork = 9;
+
 // Gives the pages that lie in `bytes`, whole or in part, to the process.
 bool Populate(std::span<uint8_t> bytes) {
   const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
@@ -34,7 +37,11 @@ Prefault::Prefault(std::vector<std::span<uint8_t>> regions)
 }
 
 Prefault::~Prefault() {
-  stopping_.store(true, std::memory_order_relaxed);
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  stop_.notify_all();
   Wait();
 }
 
@@ -42,15 +49,22 @@ void Prefault::Wait() {
   if (thread_.joinable()) thread_.join();
 }
 
+bool Prefault::Pause(std::chrono::steady_clock::duration time) {
+  std::unique_lock lock(mutex_);
+  return stop_.wait_for(lock, time, [this] { return stopping_; });
+}
+
 void Prefault::Run() {
   size_t longest = 0;
   for (const std::span<uint8_t> region : regions_) longest = std::max(longest, region.size());
   for (size_t begin = 0; begin < longest; begin += kPiece) {
     for (const std::span<uint8_t> region : regions_) {
-      if (stopping_.load(std::memory_order_relaxed)) return;
       if (begin >= region.size()) continue;
       const std::span<uint8_t> rest = region.subspan(begin);
+      const auto start = std::chrono::steady_clock::now();
       if (!Populate(rest.first(std::min(kPiece, rest.size())))) return;
+      const auto worked = std::chrono::steady_clock::now() - start;
+      if (Pause(begin == 0 ? worked * 0 : worked * kPausePerWork)) return;
     }
   }
 }

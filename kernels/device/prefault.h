@@ -3,8 +3,10 @@
 #ifndef MNEME_KERNELS_DEVICE_PREFAULT_H_
 #define MNEME_KERNELS_DEVICE_PREFAULT_H_
 
-#include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
+#include <mutex>
 #include <span>
 #include <thread>
 #include <vector>
@@ -14,10 +16,12 @@ namespace mneme::kernels {
 class Prefault {
  public:
   // Starts a thread that goes through all regions side by side, from their beginnings on, and
-  // leaves their contents as they are; others may use them meanwhile. The regions outlive this
-  // object. Where the system cannot do it (Linux before 5.14) nothing happens.
+  // leaves their contents as they are; others may use them meanwhile. The beginnings come at once;
+  // after them it pauses nine times as long as it works, for it takes a core from those who serve
+  // and keeps the process from mapping memory meanwhile. The regions outlive this object. Where the
+  // system cannot do it (Linux before 5.14) nothing happens.
   explicit Prefault(std::vector<std::span<uint8_t>> regions);
-  // Stops within a few MiB.
+  // Stops within a few MiB, and any pause.
   ~Prefault();
   Prefault(const Prefault&) = delete;
   Prefault& operator=(const Prefault&) = delete;
@@ -27,9 +31,13 @@ class Prefault {
 
  private:
   void Run();
+  // Waits; true when the thread is to end.
+  bool Pause(std::chrono::steady_clock::duration time);
 
   std::vector<std::span<uint8_t>> regions_;
-  std::atomic<bool> stopping_{false};
+  std::mutex mutex_;
+  std::condition_variable stop_;
+  bool stopping_ = false;  // under mutex_
   std::thread thread_;
 };
 
