@@ -197,9 +197,10 @@ void BlockPart(const float* const* x, const float* const* w, int64_t n, int part
   for (int t = 0; t < kT; ++t) xs[t] = Opaque(x[t] + offset);
 #pragma GCC unroll 8
   for (int o = 0; o < kO; ++o) ws[o] = Opaque(w[o] + offset);
+  const float* from = saved + offset;
 #pragma GCC unroll 32
   for (int j = 0; j < kT * kO; ++j) {
-    acc[j] = first ? F32Part{} : LoadPart(saved + 16 * j + offset);
+    acc[j] = first ? F32Part{} : LoadPart(from + 16 * j);
   }
   const int64_t half = n / 32 * 16;
   for (int64_t i = 0; i + 16 <= n; i += 16) {
@@ -219,8 +220,10 @@ void BlockPart(const float* const* x, const float* const* w, int64_t n, int part
       for (int t = 0; t < kT; ++t) acc[t * kO + o] = MulAddPart(xv[t], wv, acc[t * kO + o]);
     }
   }
+  // Not the addresses of before, which would have been kept on the stack.
+  float* to = Opaque(saved + offset);
 #pragma GCC unroll 32
-  for (int j = 0; j < kT * kO; ++j) StorePart(acc[j], saved + 16 * j + offset);
+  for (int j = 0; j < kT * kO; ++j) StorePart(acc[j], to + 16 * j);
 }
 
 // BlockTile part by part.
