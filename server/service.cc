@@ -38,8 +38,9 @@ TextLimits LimitsOf(const CallContext& shared) {
   const loader::Tokenizer* tokenizer = shared.engine->tokenizer();
   TextLimits limits;
   limits.vocab_size = static_cast<int32_t>(shared.engine->model().vocab_size);
-  if (tokenizer != nullptr)
+  if (tokenizer != nullptr) {
     limits.vocab_size = std::max(limits.vocab_size, tokenizer->vocab_size());
+  }
   limits.max_message_bytes = shared.limits.max_message_bytes;
   return limits;
 }

@@ -31,7 +31,7 @@ MNEME_SIMD_INLINE void LoadPairs(const Bf16* p, V& even, V& odd) {
 
 // Four pairs of lanes from the order 0 2 1 3, in which AVX2's shuffles leave them, to 0 1 2 3.
 template <class Half>
-MNEME_SIMD_INLINE Half InOrder(Half x) {
+MNEME_SIMD_INLINE Half QuadsInOrder(Half x) {
   return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(x), 0xd8));
 }
 
@@ -48,10 +48,10 @@ MNEME_SIMD_INLINE void LoadPairs(const float* p, V& even, V& odd) {
     const __m256 b = _mm256_loadu_ps(p + 8);
     const __m256 c = _mm256_loadu_ps(p + 16);
     const __m256 d = _mm256_loadu_ps(p + 24);
-    even.lo = InOrder(_mm256_shuffle_ps(a, b, 0x88));
-    even.hi = InOrder(_mm256_shuffle_ps(c, d, 0x88));
-    odd.lo = InOrder(_mm256_shuffle_ps(a, b, 0xdd));
-    odd.hi = InOrder(_mm256_shuffle_ps(c, d, 0xdd));
+    even.lo = QuadsInOrder(_mm256_shuffle_ps(a, b, 0x88));
+    even.hi = QuadsInOrder(_mm256_shuffle_ps(c, d, 0x88));
+    odd.lo = QuadsInOrder(_mm256_shuffle_ps(a, b, 0xdd));
+    odd.hi = QuadsInOrder(_mm256_shuffle_ps(c, d, 0xdd));
   } else {
     float e[16];
     float o[16];
