@@ -1,5 +1,6 @@
 #include "engine/runtime/credit_edge.h"
 
+#include <algorithm>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -17,7 +18,7 @@ void Pause() {
 
 // Spins until ready() or the time is over. The clock is read once per 64 looks.
 template <class Ready>
-bool SpinUntil(std::chrono::microseconds limit, Ready ready) {
+bool SpinUntil(std::chrono::steady_clock::duration limit, Ready ready) {
   if (ready()) return true;
   if (limit.count() == 0) return false;
   const auto end = std::chrono::steady_clock::now() + limit;
@@ -33,6 +34,10 @@ bool SpinUntil(std::chrono::microseconds limit, Ready ready) {
 // How long before an expected change a sleeper should be told to wake: about what a core in a
 // virtual machine needs from its timer to our next instruction (40 us measured), and some more.
 constexpr std::chrono::microseconds kWakeUp{60};
+
+// How long after an expected change it is still looked for: steps of one kind differ by a tenth, and
+// a sleeper costs the other side its wake-up (of a quarter of a stream's tokens, before).
+constexpr std::chrono::microseconds kLate{150};
 
 // Sleeps until ready() or `end`, if there is one; `word` changes whenever ready() may have become
 // true.
@@ -85,7 +90,9 @@ bool CreditEdge::WaitWritten(uint32_t* number, std::chrono::steady_clock::time_p
   if (std::chrono::steady_clock::now() < end) {
     SleepUntil(&written_, &consumer_sleeps_, ready, end);
   }
-  if (!SpinUntil(spin_, ready)) SleepUntil(&written_, &consumer_sleeps_, ready);
+  const auto spin = std::max<std::chrono::steady_clock::duration>(
+      spin_, expected + kLate - std::chrono::steady_clock::now());
+  if (!SpinUntil(spin, ready)) SleepUntil(&written_, &consumer_sleeps_, ready);
   if (written_.load(std::memory_order_acquire) == next) return false;
   *number = next;
   return true;

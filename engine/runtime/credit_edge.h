@@ -38,7 +38,8 @@ class CreditEdge {
   // Consumer: waits for the next written slot and returns its number. False is "closed".
   bool WaitWritten(uint32_t* number) { return WaitWritten(number, {}); }
   // As above, when the slot will probably be written at `expected`: sleeps until shortly before and
-  // spins then, so that the wake-up of a sleeping core costs no time. A wrong guess costs a spin.
+  // spins until somewhat after, so that the wake-up of a sleeping core costs no time. A wrong guess
+  // costs a spin.
   bool WaitWritten(uint32_t* number, std::chrono::steady_clock::time_point expected);
   // Consumer: done with the slot last given by WaitWritten().
   void Release();

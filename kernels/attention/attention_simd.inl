@@ -154,15 +154,20 @@ inline Traffic Attention(const AttentionArgs& args) {
   pass.padded_dim = (pass.dim + 15) / 16 * 16;
   pass.scratch = CarveAttentionScratch(args);
   const int32_t rows_at_once = AttentionRowsAtOnce(args.heads / args.cache.kv_heads);
+  // Before the vectors: see kernels/simd/simd.h.
+  for (const AttentionSpan& span : args.spans) {
+    for (int32_t row = 0; row < span.rows; row += rows_at_once) {
+      CountAttentionPass(args, span, row, std::min(span.rows - row, rows_at_once), traffic);
+    }
+  }
   for (const AttentionSpan& span : args.spans) {
     pass.span = &span;
     for (int32_t row = 0; row < span.rows; row += rows_at_once) {
-      const int32_t rows = span.rows - row < rows_at_once ? span.rows - row : rows_at_once;
+      const int32_t rows = std::min(span.rows - row, rows_at_once);
       for (int32_t h = 0; h < args.cache.kv_heads; ++h) {
         pass.kv_head = h;
         AttendPass(pass, row, rows);
       }
-      CountAttentionPass(args, span, row, rows, traffic);
     }
   }
   return traffic;

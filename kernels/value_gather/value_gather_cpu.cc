@@ -88,16 +88,28 @@ const uint64_t* SortUses(const ValueGatherArgs& args) {
   return keys;
 }
 
-// Divides a row's bytes among the distinct tokens of its uses.
-void ShareRow(const ValueGatherArgs& args, const uint64_t* uses, int64_t count) {
+// The distinct rows of the sorted uses; the bytes of each are divided among the distinct tokens that
+// use it.
+int64_t ShareRows(const ValueGatherArgs& args, const uint64_t* sorted, int64_t uses) {
   const uint32_t selections = static_cast<uint32_t>(args.slot.cols);
-  const auto token = [&](int64_t i) { return UseNumber(uses[i]) / selections; };
-  int64_t users = 1;
-  for (int64_t i = 1; i < count; ++i) users += token(i) != token(i - 1);
-  const double share = static_cast<double>(args.table.row_bytes()) / static_cast<double>(users);
-  for (int64_t i = 0; i < count; ++i) {
-    if (i == 0 || token(i) != token(i - 1)) args.token_bytes[token(i)] += share;
+  const auto token = [&](int64_t i) { return UseNumber(sorted[i]) / selections; };
+  const double row_bytes = static_cast<double>(args.table.row_bytes());
+  const bool one_token = args.slot.rows == 1;
+  int64_t distinct = 0;
+  for (int64_t begin = 0, end = 0; begin < uses; begin = end, ++distinct) {
+    for (end = begin + 1; end < uses && UseSlot(sorted[end]) == UseSlot(sorted[begin]);) ++end;
+    if (args.token_bytes == nullptr || one_token) continue;
+    int64_t users = 1;
+    for (int64_t i = begin + 1; i < end; ++i) users += token(i) != token(i - 1);
+    const double share = row_bytes / static_cast<double>(users);
+    for (int64_t i = begin; i < end; ++i) {
+      if (i == begin || token(i) != token(i - 1)) args.token_bytes[token(i)] += share;
+    }
   }
+  if (args.token_bytes != nullptr && one_token) {
+    args.token_bytes[0] += row_bytes * static_cast<double>(distinct);
+  }
+  return distinct;
 }
 
 }  // namespace

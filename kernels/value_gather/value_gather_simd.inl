@@ -83,7 +83,8 @@ Traffic ValueGather(const ValueGatherArgs& args) {
   }
   const uint64_t* sorted = SortUses(args);
   for (int64_t i = 0; i < uses && i < kRowsAhead; ++i) PrefetchRow(args.table, UseSlot(sorted[i]));
-  int64_t distinct = 0;
+  // Before the vectors: see kernels/simd/simd.h.
+  const int64_t distinct = ShareRows(args, sorted, uses);
   for (int64_t begin = 0, end = 0; begin < uses; begin = end) {
     const uint64_t slot = UseSlot(sorted[begin]);
     const T* row = reinterpret_cast<const T*>(args.table.row(static_cast<int64_t>(slot)));
@@ -93,8 +94,6 @@ Traffic ValueGather(const ValueGatherArgs& args) {
       const int64_t token = tokens == 1 ? 0 : use / static_cast<uint32_t>(selections);
       AddUse(args, row, token, use - token * selections);
     }
-    if (args.token_bytes != nullptr) ShareRow(args, sorted + begin, end - begin);
-    ++distinct;
   }
   return ValueGatherTraffic(args, distinct);
 }
