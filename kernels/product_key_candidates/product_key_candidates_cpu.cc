@@ -16,12 +16,15 @@ constexpr int32_t kTokensAtOnce = 4;
 // the last tile of a block never writes past the block.
 constexpr int32_t kKeysPerBlock = 256;
 
+// Entries at most whose preselect scores are laid before a block's, to be ranked with them.
+constexpr int32_t kCompetitors = 64;
+
 constexpr int64_t RoundUp64(int64_t n) { return (n + 63) / 64 * 64; }
 
 struct CandidateScratch {
   float* queries;       // [kTokensAtOnce, padded_dim]
   float* all_dots;      // [kTokensAtOnce, dots_stride]
-  float* preselect;     // [kKeysPerBlock]
+  float* preselect;     // [kKeysPerBlock], behind room for the entries that compete
   float* weighted_sum;  // [kTokensAtOnce]
   float* bias;          // [kTokensAtOnce]
   uint8_t* all_kept;    // kTokensAtOnce lists
@@ -49,7 +52,7 @@ CandidateScratch CarveCandidateScratch(uint8_t* base, const ProductKeyCandidates
   const auto floats = [&](int64_t n) { return reinterpret_cast<float*>(take(n * 4)); };
   scratch.queries = floats(int64_t{kTokensAtOnce} * scratch.padded_dim);
   scratch.all_dots = floats(kTokensAtOnce * scratch.dots_stride);
-  scratch.preselect = floats(kKeysPerBlock);
+  scratch.preselect = floats(kCompetitors + kKeysPerBlock) + kCompetitors;
   scratch.weighted_sum = floats(kTokensAtOnce);
   scratch.bias = floats(kTokensAtOnce);
   scratch.all_kept = take(kTokensAtOnce * scratch.kept_bytes);
@@ -70,7 +73,7 @@ int64_t ProductKeyCandidatesScratchBytes(int64_t /*tokens*/,
   const int64_t dots = int64_t{kKeysPerBlock} * shape.rank;
   const int64_t kept_rank = shape.rank <= 2 ? shape.rank : 8;
   return RoundUp64(kTokensAtOnce * padded_dim * 4) + RoundUp64(kTokensAtOnce * dots * 4) +
-         RoundUp64(kKeysPerBlock * 4) + 2 * RoundUp64(kTokensAtOnce * 4) +
+         RoundUp64((kCompetitors + kKeysPerBlock) * 4) + 2 * RoundUp64(kTokensAtOnce * 4) +
          kTokensAtOnce * RoundUp64(shape.top_k * (8 + 4 * kept_rank));
 }
 

@@ -15,6 +15,8 @@ struct Kept {
 };
 
 #include "kernels/product_key_candidates/product_key_candidates_load_simd.inl"
+#include "kernels/simd/top_k.inl"
+static_assert(kTopKMost <= kCompetitors);
 
 // What one (head, side) needs, beside the tile's prepared queries.
 template <class Key>
@@ -214,42 +216,65 @@ void PreselectBlock(const float* scores, const float* direction, int32_t rank, i
   }
 }
 
-// Puts a key into the sorted entries, after all that score at least as much; the last one falls off
+// Puts an entry into the sorted ones, after all that score at least as much; the last one falls off
 // where the list is full.
 template <int kRank>
-MNEME_SIMD_INLINE void Insert(Kept<kRank>* kept, int32_t filled, int32_t top_k, float preselect,
-                              int32_t index, const float* score, int32_t rank) {
+MNEME_SIMD_INLINE void Insert(Kept<kRank>* kept, int32_t filled, int32_t top_k,
+                              const Kept<kRank>& entry) {
   int32_t place = filled < top_k ? filled : top_k - 1;
-  while (place > 0 && kept[place - 1].preselect < preselect) {
+  while (place > 0 && kept[place - 1].preselect < entry.preselect) {
     kept[place] = kept[place - 1];
     --place;
   }
-  kept[place].preselect = preselect;
-  kept[place].index = index;
-  for (int32_t rho = 0; rho < rank; ++rho) kept[place].score[rho] = score[rho];
+  kept[place] = entry;
 }
 
 template <int kRank>
+MNEME_SIMD_INLINE Kept<kRank> MakeKept(float preselect, int32_t index, const float* score,
+                                       int32_t rank) {
+  Kept<kRank> kept;
+  kept.preselect = preselect;
+  kept.index = index;
+  for (int32_t rho = 0; rho < rank; ++rho) kept.score[rho] = score[rho];
+  return kept;
+}
+
+// One key after the other against the entries: whatever the scores are.
+template <int kRank>
+void InsertBest(Kept<kRank>* kept, int32_t top_k, int32_t first, int32_t keys, const float* scores,
+                const float* preselect, int32_t rank) {
+  for (int32_t n = 0; n < keys; ++n) {
+    const bool full = first + n >= top_k;
+    if (full && !(preselect[n] > kept[top_k - 1].preselect)) continue;
+    Insert<kRank>(kept, std::min(first + n, top_k), top_k,
+                  MakeKept<kRank>(preselect[n], first + n, scores + int64_t{n} * rank, rank));
+  }
+}
+
+// The best of the entries and of the block's keys; `preselect` has room for the entries' before it.
+template <int kRank>
 void KeepBest(Kept<kRank>* kept, int32_t top_k, int32_t first, int32_t keys, const float* scores,
-              const float* preselect, int32_t rank) {
-  int32_t n = 0;
-  for (; n < keys && first + n < top_k; ++n) {
-    Insert<kRank>(kept, first + n, top_k, preselect[n], first + n, scores + int64_t{n} * rank,
-                  rank);
+              float* preselect, int32_t rank) {
+  const int32_t filled = std::min(first, top_k);
+  const int32_t after = std::min(first + keys, top_k);
+  int32_t places[kTopKMost + 1];
+  bool ranked = false;
+  if (top_k <= kTopKMost) {
+    for (int32_t i = 0; i < filled; ++i) preselect[i - filled] = kept[i].preselect;
+    const float least = filled == top_k ? kept[top_k - 1].preselect : -__builtin_inff();
+    ranked = TopK(preselect - filled, filled + keys, after, least, places);
   }
-  const int32_t start = n / 16 * 16;
-  for (int32_t base = start; base < keys; base += 16) {
-    uint32_t better = Bits(Less(Splat(kept[top_k - 1].preselect), Load(preselect + base)));
-    if (base < n) better &= ~uint32_t{0} << (n - base);
-    if (keys - base < 16) better &= (1u << (keys - base)) - 1;
-    for (; better != 0; better &= better - 1) {
-      const int32_t i = base + __builtin_ctz(better);
-      if (preselect[i] > kept[top_k - 1].preselect) {
-        Insert<kRank>(kept, top_k, top_k, preselect[i], first + i, scores + int64_t{i} * rank,
-                      rank);
-      }
-    }
+  if (!ranked) {
+    InsertBest<kRank>(kept, top_k, first, keys, scores, preselect, rank);
+    return;
   }
+  Kept<kRank> best[kTopKMost];
+  for (int32_t i = 0; i < after; ++i) {
+    const int32_t n = places[i] - filled;
+    best[i] = n < 0 ? kept[places[i]]
+                    : MakeKept<kRank>(preselect[n], first + n, scores + int64_t{n} * rank, rank);
+  }
+  std::copy_n(best, after, kept);
 }
 
 template <int kRank, class Key>
