@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/graph/memory_transformer.h"
 #include "engine/plan/compile.h"
+#include "kernels/device/host_cores.h"
 #include "kernels/device/host_memory.h"
 
 namespace mneme {
@@ -105,7 +106,11 @@ int64_t MadeWeightBytes(const v1::Plan& plan, const ModelOptions& options) {
 absl::Status CheckMemory(const v1::Plan& plan, const ModelOptions& options) {
   const int64_t available = kernels::AvailableHostMemory();
   const int64_t weights = MadeWeightBytes(plan, options);
-  const v1::RankMemory& memory = plan.memory(0);
+  v1::RankMemory memory;
+  for (const v1::RankMemory& rank : plan.memory()) {
+    memory.set_kv_bytes(memory.kv_bytes() + rank.kv_bytes());
+    memory.set_arena_bytes(memory.arena_bytes() + rank.arena_bytes());
+  }
   if (available == 0 || weights + memory.kv_bytes() + memory.arena_bytes() <= available) {
     return absl::OkStatus();
   }
@@ -143,9 +148,15 @@ absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options) {
   if (!limits.ok()) return limits.status();
   plan::CompileOptions compile;
   compile.model_name = ModelName(options.model_directory);
-  compile.cluster.set_name("1xcpu");
+  const int32_t ranks =
+      options.ranks != 0
+          ? options.ranks
+          : plan::ChooseRanks(graph, std::min(kernels::UsableCores(), plan::kMaxRanks),
+                              options.cost);
+  compile.cluster.set_name(absl::StrCat(ranks, "xcpu"));
   compile.cluster.set_device("cpu");
-  compile.cluster.set_ranks(1);
+  compile.cluster.set_ranks(ranks);
+  compile.cost = options.cost;
   compile.cluster.set_isa(kernels::IsaName(options.isa.value_or(kernels::DetectIsa())));
   compile.limits = *limits;
   compile.keep_trace = options.trace;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/plan/planner.h"
 #include "kernels/device/isa.h"
 #include "loader/checkpoint/checkpoint.h"
 #include "loader/pack/packed_weights.h"
@@ -27,6 +28,11 @@ struct ModelOptions {
   // memory that is free at start, or one context where that is more.
   int64_t kv_cache_bytes = 0;
   int32_t kv_block_tokens = 16;
+  // Threads that share the work of each step, one per core at best; 0: as many as pay by the cost
+  // model, at most one per core.
+  int32_t ranks = 1;
+  // What the plan assumes of the machine.
+  plan::CostModel cost;
   // Weights as if they had been stored so; both false: as stored.
   bool round_to_bf16 = false;
   bool widen_to_f32 = false;

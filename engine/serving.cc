@@ -25,10 +25,10 @@ class ServingImpl : public Serving {
     absl::StatusOr<loader::PackedWeights> weights = PackModel(planned_, options);
     if (!weights.ok()) return weights.status();
     weights_ = std::move(*weights);
-    absl::StatusOr<std::unique_ptr<runtime::Rank>> rank =
-        runtime::Rank::Create(planned_.plan, weights_, options.reference_kernels);
-    if (!rank.ok()) return rank.status();
-    executor_ = std::make_unique<runtime::LocalExecutor>(std::move(*rank));
+    absl::StatusOr<std::unique_ptr<runtime::LocalExecutor>> executor =
+        runtime::LocalExecutor::Create(planned_.plan, weights_, options.reference_kernels);
+    if (!executor.ok()) return executor.status();
+    executor_ = std::move(*executor);
     WarmUp();
     engine_ =
         MakeEngine(executor_.get(), planned_.checkpoint.model, tokenizer_.get(), options.schedule);

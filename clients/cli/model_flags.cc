@@ -1,6 +1,7 @@
 #include "clients/cli/model_flags.h"
 
 #include "absl/strings/str_cat.h"
+#include "engine/plan/compile.h"
 
 namespace mneme::cli {
 namespace {
@@ -31,6 +32,8 @@ void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
              "of the free memory or one context.");
   flags->Add("kv-block-tokens", &kv_block_tokens, {16, kMostTokens}, "N",
              "Positions of a KV block, a multiple of 16.");
+  flags->Add("ranks", &ranks, {0, plan::kMaxRanks}, "N",
+             "Threads that share the work of each step; 0: as many as pay, at most one per core.");
 }
 
 absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
@@ -71,6 +74,7 @@ absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
   options.max_model_len = max_model_len;
   options.kv_cache_bytes = kv_cache_mb << 20;
   options.kv_block_tokens = kv_block_tokens;
+  options.ranks = ranks;
   return options;
 }
 

@@ -21,6 +21,7 @@ struct ModelFlags {
   int64_t max_model_len = 0;
   int64_t kv_cache_mb = 0;
   int32_t kv_block_tokens = 16;
+  int32_t ranks = 0;
 
   // model_help: what --model is for this verb.
   void AddTo(FlagTable* flags, const std::string& model_help);

@@ -11,7 +11,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/signatures.h"
-#include "engine/plan/arena.h"
+#include "engine/plan/partition.h"
+#include "engine/plan/place_registers.h"
+#include "engine/plan/plan_of_rank.h"
 
 namespace mneme::plan {
 namespace {
@@ -20,8 +22,6 @@ using graph::Graph;
 using graph::Operator;
 using graph::Sbp;
 using graph::Signature;
-
-int64_t ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
 
 // Kernels number the selections of a step, and steps their block changes, with 32 bits.
 constexpr int64_t kMaxCount = std::numeric_limits<int32_t>::max();
@@ -75,10 +75,9 @@ absl::Status CheckLimits(const Graph& graph, const CompileOptions& options) {
                                                    " is less than one of each of ",
                                                    l.max_sequences(), " sequences"));
   }
-  if (options.cluster.ranks() != 1) {
-    return absl::UnimplementedError(absl::StrCat("cluster ", options.cluster.name(), " has ",
-                                                 options.cluster.ranks(),
-                                                 " ranks; plans are made for one rank"));
+  if (options.cluster.ranks() < 1 || options.cluster.ranks() > kMaxRanks) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("ranks is ", options.cluster.ranks(), ", must be in [1, ", kMaxRanks, "]"));
   }
   return CheckCounts(graph, l);
 }
@@ -117,7 +116,11 @@ Signature Present(const Operator& op, const Signature& signature) {
 // Turns the graph's pieces into the plan's, one after the other.
 class Compiler {
  public:
-  Compiler(const Graph& graph, const CompileOptions& options) : graph_(graph), options_(options) {}
+  Compiler(const Graph& graph, const CompileOptions& options)
+      : graph_(graph),
+        options_(options),
+        partition_(graph, options.cluster.ranks()),
+        choice_(ChooseSignatures(graph, partition_, options.cost)) {}
 
   v1::Plan Run() {
     plan_.set_model(options_.model_name);
@@ -126,13 +129,33 @@ class Compiler {
     *plan_.mutable_limits() = options_.limits;
     AddWeights();
     AddKvCaches();
-    AddRegisters();
-    AddActors();
+    for (size_t i = 0; i < graph_.operators.size(); ++i) AddActor(i);
+    GatherLogits();
+    OrderRegisters();
+    PlaceRegisters(Traced(), &plan_);
     AddMemory();
     return std::move(plan_);
   }
 
  private:
+  // A tensor's memory in one layout. Operators that work in place continue it.
+  using Key = std::pair<int32_t, int>;  // root tensor, layout's place in the order below
+  static Key KeyOf(int32_t root, Sbp sbp) { return {root, static_cast<int>(sbp.kind)}; }
+
+  v1::Layout LayoutFor(int32_t tensor, Sbp sbp) const {
+    v1::Layout layout = LayoutOf(sbp);
+    if (sbp.kind == Sbp::Kind::kSplit) SetParts(partition_.Of(tensor), 1, &layout);
+    return layout;
+  }
+
+  static void SetParts(const Parts& parts, int64_t width, v1::Layout* layout) {
+    for (const Part& part : parts) {
+      v1::Layout::Part* out = layout->add_parts();
+      out->set_begin(part.begin / width);
+      out->set_end(part.end / width);
+    }
+  }
+
   void AddWeights() {
     for (const graph::Weight& w : graph_.weights) {
       v1::Weight* weight = plan_.add_weights();
@@ -150,6 +173,21 @@ class Compiler {
         weight->set_shared_with(loader::WeightName(graph_.weights[w.shared_with].id));
       }
     }
+    for (size_t i = 0; i < graph_.operators.size(); ++i) SplitWeights(i);
+  }
+
+  // Only the weights of linear operators are split, and each has one reader.
+  void SplitWeights(size_t index) {
+    const Operator& op = graph_.operators[index];
+    if (op.kind != v1::LINEAR) return;
+    const Signature& s = choice_.signatures[index];
+    for (size_t i = 0; i < op.weights.size(); ++i) {
+      if (op.weights[i] < 0 || s.weights[i].kind != Sbp::Kind::kSplit) continue;
+      const bool out = i == 1 || s.weights[0] == Sbp::S(0);
+      v1::Layout* layout = plan_.mutable_weights(op.weights[i])->mutable_layout();
+      *layout = LayoutOf(s.weights[i]);
+      SetParts(partition_.Of(out ? op.outputs[0] : op.inputs[0]), 1, layout);
+    }
   }
 
   void AddKvCaches() {
@@ -161,6 +199,15 @@ class Compiler {
       cache->set_kv_heads(layer.kv_heads);
       cache->set_head_dim(layer.head_dim);
       *cache->mutable_layout() = LayoutOf(Sbp::B());
+      for (size_t i = 0; i < graph_.operators.size(); ++i) {
+        const Operator& op = graph_.operators[i];
+        if (op.kind != v1::KV_APPEND || op.attributes.kv_append().layer() != layer.layer) continue;
+        const Sbp sbp = choice_.signatures[i].inputs[0];
+        *cache->mutable_layout() = LayoutOf(sbp);
+        if (sbp == Sbp::S(1)) {
+          SetParts(partition_.Of(op.inputs[0]), layer.head_dim, cache->mutable_layout());
+        }
+      }
       cache->set_bytes(2 * positions * layer.kv_heads * layer.head_dim *
                        static_cast<int64_t>(sizeof(float)));
     }
@@ -171,90 +218,139 @@ class Compiler {
     return tensor;
   }
 
-  // One register per tensor that has memory of its own. The logits cross the step edge and so have
-  // two slots: the schedule samples from one while the next step writes the other.
-  void AddRegisters() {
-    std::set<int32_t> kept;
-    if (options_.keep_trace) {
-      for (const auto& [name, tensor] : graph_.trace) kept.insert(Root(tensor));
+  // The register of a tensor in a layout: there is one from now on.
+  int32_t Register(int32_t tensor, Sbp sbp) {
+    const auto [it, inserted] =
+        register_of_.try_emplace(KeyOf(Root(tensor), sbp), plan_.registers_size());
+    if (!inserted) return it->second;
+    const graph::Tensor& t = graph_.tensors[Root(tensor)];
+    v1::Register* reg = plan_.add_registers();
+    reg->set_name(t.name);
+    reg->set_type(t.type);
+    reg->set_rows(t.rows);
+    reg->set_cols(t.cols);
+    *reg->mutable_layout() = LayoutFor(tensor, sbp);
+    reg->set_slots(1);
+    return it->second;
+  }
+
+  bool Has(int32_t tensor, Sbp sbp) const {
+    return register_of_.count(KeyOf(Root(tensor), sbp)) > 0;
+  }
+
+  // The layout in which an input is read, after the boxings that it needs.
+  Sbp Provide(int32_t tensor, Sbp wanted) {
+    if (Has(tensor, wanted)) return wanted;
+    if (!Has(tensor, Sbp::B())) {
+      AddBoxing(tensor, Has(tensor, Sbp::P()) ? Sbp::P() : Sbp::S(1));
     }
-    const int32_t logits = Root(graph_.logits);
-    const int32_t end = static_cast<int32_t>(graph_.operators.size());
-    std::map<int32_t, Lifetime> lifetimes;
-    for (int32_t i = 0; i < end; ++i) {
-      const Operator& op = graph_.operators[i];
-      for (const std::vector<int32_t>* operands : {&op.inputs, &op.outputs}) {
-        for (int32_t tensor : *operands) {
-          if (tensor < 0) continue;
-          const auto [it, inserted] = lifetimes.try_emplace(Root(tensor), Lifetime{i, i, 0});
-          it->second.last = i;
-        }
+    return Sbp::B();
+  }
+
+  v1::Actor* AddBoxing(int32_t tensor, Sbp from) {
+    v1::Actor* actor = plan_.add_actors();
+    const bool sum = from == Sbp::P();
+    actor->set_name(absl::StrCat(graph_.tensors[tensor].name, sum ? ".sum" : ".whole"));
+    actor->set_kind(sum ? v1::ALL_REDUCE : v1::ALL_GATHER);
+    if (!sum) actor->mutable_attributes()->mutable_gathering();
+    actor->add_inputs(Register(tensor, from));
+    actor->add_outputs(Register(tensor, Sbp::B()));
+    actor->set_lane(v1::EXCHANGE);
+    actor->set_signature(absl::StrCat("(", graph::SbpName(from), ") -> B"));
+    return actor;
+  }
+
+  void AddActor(size_t index) {
+    const Operator& op = graph_.operators[index];
+    const Signature& signature = choice_.signatures[index];
+    std::vector<int32_t> inputs;
+    std::vector<v1::Layout> read_as;
+    bool plain = true;
+    for (size_t i = 0; i < op.inputs.size(); ++i) {
+      const int32_t tensor = op.inputs[i];
+      inputs.push_back(-1);
+      read_as.push_back(LayoutOf(signature.inputs[i]));
+      if (tensor < 0) continue;
+      const Sbp lies = Provide(tensor, signature.inputs[i]);
+      inputs.back() = Register(tensor, lies);
+      read_as.back() = LayoutFor(tensor, signature.inputs[i]);
+      plain = plain && lies == signature.inputs[i];
+    }
+    v1::Actor* actor = plan_.add_actors();
+    actor->set_name(op.name);
+    actor->set_kind(op.kind);
+    *actor->mutable_attributes() = op.attributes;
+    for (int32_t input : inputs) actor->add_inputs(input);
+    for (size_t i = 0; i < op.outputs.size(); ++i) {
+      actor->add_outputs(op.outputs[i] < 0 ? -1 : Register(op.outputs[i], signature.outputs[i]));
+    }
+    for (int32_t weight : op.weights) actor->add_weights(weight);
+    actor->set_lane(op.lane);
+    actor->set_signature(graph::SignatureName(Present(op, signature)));
+    if (plain) return;
+    for (const v1::Layout& layout : read_as) *actor->add_input_layouts() = layout;
+  }
+
+  // The schedule samples on rank 0.
+  void GatherLogits() {
+    if (!Has(graph_.logits, Sbp::B())) {
+      const Sbp from = Has(graph_.logits, Sbp::P()) ? Sbp::P() : Sbp::S(1);
+      v1::Actor* actor = AddBoxing(graph_.logits, from);
+      if (from == Sbp::S(1)) actor->mutable_attributes()->mutable_gathering()->set_front_only(true);
+    }
+  }
+
+  // By tensor, as the graph has them.
+  void OrderRegisters() {
+    std::vector<int32_t> place(plan_.registers_size());
+    google::protobuf::RepeatedPtrField<v1::Register> ordered;
+    for (auto& [key, index] : register_of_) {
+      place[index] = ordered.size();
+      *ordered.Add() = plan_.registers(index);
+      index = place[index];
+    }
+    plan_.mutable_registers()->Swap(&ordered);
+    for (v1::Actor& actor : *plan_.mutable_actors()) {
+      for (auto* operands : {actor.mutable_inputs(), actor.mutable_outputs()}) {
+        for (int32_t& operand : *operands) operand = operand < 0 ? -1 : place[operand];
       }
     }
-    std::vector<Lifetime> ordered;
-    for (auto& [tensor, lifetime] : lifetimes) {
-      const graph::Tensor& t = graph_.tensors[tensor];
-      const int64_t rows = t.rows == v1::Register::TOKENS ? options_.limits.max_tokens()
-                                                          : options_.limits.max_logit_rows();
-      v1::Register* reg = plan_.add_registers();
-      reg->set_name(t.name);
-      reg->set_type(t.type);
-      reg->set_rows(t.rows);
-      reg->set_cols(t.cols);
-      *reg->mutable_layout() = LayoutOf(Sbp::B());
-      reg->set_slots(tensor == logits ? 2 : 1);
-      reg->set_slot_bytes((rows * t.cols * ElementBytes(t.type) + kArenaAlignment - 1) /
-                          kArenaAlignment * kArenaAlignment);
-      reg->set_kept(tensor == logits || kept.count(tensor) > 0);
-      lifetime.bytes = reg->slots() * reg->slot_bytes();
-      if (reg->kept()) lifetime.last = end;
-      if (reg->slots() > 1) lifetime.first = 0;  // the other slot is alive all through the step
-      register_of_[tensor] = plan_.registers_size() - 1;
-      if (tensor == logits) plan_.set_logits_register(register_of_[tensor]);
-      ordered.push_back(lifetime);
-    }
-    const Placement placement = PlaceInArena(ordered);
-    for (int i = 0; i < plan_.registers_size(); ++i) {
-      plan_.mutable_registers(i)->set_offset(placement.offsets[i]);
-    }
-    plan_.set_arena_bytes(placement.bytes);
+    plan_.set_logits_register(register_of_.at(KeyOf(Root(graph_.logits), Sbp::B())));
   }
 
-  void AddActors() {
-    for (const Operator& op : graph_.operators) {
-      v1::Actor* actor = plan_.add_actors();
-      actor->set_name(op.name);
-      actor->set_kind(op.kind);
-      *actor->mutable_attributes() = op.attributes;
-      for (int32_t input : op.inputs) actor->add_inputs(RegisterOf(input));
-      for (int32_t output : op.outputs) actor->add_outputs(RegisterOf(output));
-      for (int32_t weight : op.weights) actor->add_weights(weight);
-      actor->set_lane(op.lane);
-      // On one rank every layout is the whole tensor: the all-broadcast signature, declared first.
-      actor->set_signature(
-          graph::SignatureName(Present(op, graph::Signatures(graph_, op).front())));
+  // The registers that a trace reads, in whatever layouts their tensors lie.
+  std::set<int32_t> Traced() const {
+    std::set<int32_t> traced;
+    if (!options_.keep_trace) return traced;
+    for (const auto& [name, tensor] : graph_.trace) {
+      for (const auto& [key, index] : register_of_) {
+        if (key.first == Root(tensor)) traced.insert(index);
+      }
     }
-  }
-
-  int32_t RegisterOf(int32_t tensor) const {
-    return tensor < 0 ? -1 : register_of_.at(Root(tensor));
+    return traced;
   }
 
   void AddMemory() {
-    v1::RankMemory* memory = plan_.add_memory();
-    for (const v1::Weight& w : plan_.weights()) {
-      if (w.shared_with().empty()) memory->set_weight_bytes(memory->weight_bytes() + w.bytes());
+    for (int32_t rank = 0; rank < options_.cluster.ranks(); ++rank) {
+      const v1::Plan local = PlanOfRank(plan_, rank);
+      v1::RankMemory* memory = plan_.add_memory();
+      memory->set_rank(rank);
+      for (const v1::Weight& w : local.weights()) {
+        if (w.shared_with().empty()) memory->set_weight_bytes(memory->weight_bytes() + w.bytes());
+      }
+      for (const v1::KvCache& c : local.kv_caches()) {
+        memory->set_kv_bytes(memory->kv_bytes() + c.bytes());
+      }
+      memory->set_arena_bytes(plan_.arena_bytes());
     }
-    for (const v1::KvCache& c : plan_.kv_caches()) {
-      memory->set_kv_bytes(memory->kv_bytes() + c.bytes());
-    }
-    memory->set_arena_bytes(plan_.arena_bytes());
   }
 
   const Graph& graph_;
   const CompileOptions& options_;
+  const Partition partition_;
+  const Choice choice_;
   v1::Plan plan_;
-  std::map<int32_t, int32_t> register_of_;
+  std::map<Key, int32_t> register_of_;
 };
 
 }  // namespace

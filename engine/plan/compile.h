@@ -3,25 +3,29 @@
 #ifndef MNEME_ENGINE_PLAN_COMPILE_H_
 #define MNEME_ENGINE_PLAN_COMPILE_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
+#include "engine/plan/planner.h"
 #include "proto/mneme/v1/plan.pb.h"
 
 namespace mneme::plan {
 
+inline constexpr int32_t kMaxRanks = 64;
+
 struct CompileOptions {
   std::string model_name;
-  v1::Cluster cluster;  // of one rank
+  v1::Cluster cluster;  // ranks that share their memory
   v1::StepLimits limits;
   // Registers of traced tensors are kept to the end of the step.
   bool keep_trace = false;
+  CostModel cost;
 };
 
 // INVALID_ARGUMENT names the limit that makes no sense (zero, not a multiple, beyond what a kernel
-// counts), UNIMPLEMENTED a cluster that cannot be planned for, INTERNAL what is wrong with the
-// graph.
+// counts), INTERNAL what is wrong with the graph.
 absl::StatusOr<v1::Plan> Compile(const graph::Graph& graph, const CompileOptions& options);
 
 }  // namespace mneme::plan

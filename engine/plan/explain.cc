@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/plan/plan_of_rank.h"
 
 namespace mneme::plan {
 namespace {
@@ -54,10 +55,16 @@ int64_t WeightBytes(const v1::Plan& plan, const v1::Actor& actor) {
   return bytes;
 }
 
+// A split with its sizes by rank: "S(1) 128+128".
 std::string LayoutName(const v1::Layout& layout) {
+  std::string name;
   switch (layout.kind()) {
     case v1::Layout::SPLIT:
-      return absl::StrCat("S(", layout.axis(), ")");
+      name = absl::StrCat("S(", layout.axis(), ")");
+      for (const v1::Layout::Part& part : layout.parts()) {
+        absl::StrAppend(&name, name.back() == ')' ? " " : "+", part.end() - part.begin());
+      }
+      return name;
     case v1::Layout::PARTIAL:
       return "P";
     default:
@@ -100,12 +107,17 @@ void ExplainMemory(const v1::Plan& plan, std::string* out) {
 }
 
 void ExplainDecode(const v1::Plan& plan, std::string* out) {
-  const DecodeBytes d = PredictDecodeBytes(plan);
-  absl::StrAppendFormat(out, "a decode step reads dense weights %s, keys %s; each token adds ",
-                        Bytes(d.dense_weights), Bytes(d.keys));
-  absl::StrAppendFormat(out, "dense weights %s, keys %s, value rows %s and, per position, KV %s\n",
-                        Bytes(d.dense_weights_per_token), Bytes(d.keys_per_token),
-                        Bytes(d.value_rows_per_token), Bytes(d.kv_per_position));
+  for (int32_t rank = 0; rank < plan.cluster().ranks(); ++rank) {
+    const DecodeBytes d = PredictDecodeBytes(PlanOfRank(plan, rank));
+    absl::StrAppendFormat(out, "a decode step reads dense weights %s, keys %s",
+                          Bytes(d.dense_weights), Bytes(d.keys));
+    if (plan.cluster().ranks() > 1) absl::StrAppend(out, " on rank ", rank);
+    absl::StrAppendFormat(
+        out,
+        "; each token adds dense weights %s, keys %s, value rows %s and, per position, KV %s\n",
+        Bytes(d.dense_weights_per_token), Bytes(d.keys_per_token), Bytes(d.value_rows_per_token),
+        Bytes(d.kv_per_position));
+  }
 }
 
 void ExplainKvCaches(const v1::Plan& plan, std::string* out) {

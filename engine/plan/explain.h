@@ -11,8 +11,8 @@ namespace mneme::plan {
 // Several lines of text, each ended by a newline; the same plan gives the same text.
 std::string Explain(const v1::Plan& plan);
 
-// Bytes that a decode step reads, by what they depend on: exactly what the kernels count as
-// Traffic, but for value rows.
+// Bytes that a decode step of one rank's plan (plan_of_rank.h) reads, by what they depend on:
+// exactly what the kernels count as Traffic, but for value rows and exchanges.
 struct DecodeBytes {
   int64_t dense_weights = 0;            // of every step: projections, norms, head
   int64_t dense_weights_per_token = 0;  // rows of the embedding and of the RoPE tables

@@ -32,11 +32,15 @@ struct StepContext {
   uint8_t* scratch = nullptr;
 };
 
-// A register on this rank.
+class Exchange;
+
+// A register on this rank, or some columns of it.
 struct RegisterRef {
   uint8_t* base = nullptr;  // null: an optional operand that is absent
   int64_t slot_bytes = 0;
   int64_t cols = 0;
+  int64_t row_stride = 0;  // elements
+  int64_t first_col = 0;
   bool logit_rows = false;
   bool double_buffered = false;
 
@@ -46,7 +50,7 @@ struct RegisterRef {
   kernels::Matrix<T> View(const StepContext& step) const {
     if (base == nullptr) return {};
     uint8_t* data = base + (double_buffered ? step.slot * slot_bytes : 0);
-    return {reinterpret_cast<T*>(data), Rows(step), cols, cols};
+    return {reinterpret_cast<T*>(data) + first_col, Rows(step), cols, row_stride};
   }
 };
 
@@ -64,15 +68,24 @@ class Actor {
 
 // Everything an actor is bound to. References outlive the actor.
 struct ActorBinding {
-  const v1::Plan& plan;
+  const v1::Plan& plan;  // one rank's
   const v1::Actor& actor;
   const std::vector<RegisterRef>& registers;                // by the plan's index
   const std::vector<const loader::PackedWeight*>& weights;  // by the plan's index
   const KvCaches& kv_caches;
   kernels::Isa isa;
   bool reference_kernels;  // the plain-loop definitions instead of the fast implementations
+  int32_t rank;
+  Exchange* exchange;  // null where the rank is alone
 
-  RegisterRef Input(int i) const { return Register(actor.inputs(i)); }
+  RegisterRef Input(int i) const {
+    RegisterRef ref = Register(actor.inputs(i));
+    if (ref.base != nullptr && !actor.input_columns().empty()) {
+      ref.first_col = actor.input_columns(i).begin();
+      ref.cols = actor.input_columns(i).end() - ref.first_col;
+    }
+    return ref;
+  }
   RegisterRef Output(int i) const { return Register(actor.outputs(i)); }
   RegisterRef Register(int32_t index) const { return index < 0 ? RegisterRef{} : registers[index]; }
   const loader::PackedWeight* Weight(int i) const {
@@ -93,6 +106,7 @@ absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeDenseActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeAttentionActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeMemoryActor(const ActorBinding& binding);
+std::unique_ptr<Actor> MakeExchangeActor(const ActorBinding& binding);
 
 }  // namespace mneme::runtime
 

@@ -1,35 +1,12 @@
 #include "engine/runtime/credit_edge.h"
 
 #include <algorithm>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 #include "engine/runtime/futex.h"
+#include "engine/runtime/spin.h"
 
 namespace mneme::runtime {
 namespace {
-
-void Pause() {
-#if defined(__x86_64__)
-  _mm_pause();
-#endif
-}
-
-// Spins until ready() or the time is over. The clock is read once per 64 looks.
-template <class Ready>
-bool SpinUntil(std::chrono::steady_clock::duration limit, Ready ready) {
-  if (ready()) return true;
-  if (limit.count() == 0) return false;
-  const auto end = std::chrono::steady_clock::now() + limit;
-  do {
-    for (int i = 0; i < 64; ++i) {
-      if (ready()) return true;
-      Pause();
-    }
-  } while (std::chrono::steady_clock::now() < end);
-  return ready();
-}
 
 // How long before an expected change a sleeper should be told to wake: about what a core in a
 // virtual machine needs from its timer to our next instruction (40 us measured), and some more.

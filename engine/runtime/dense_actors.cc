@@ -1,4 +1,5 @@
 // Actors of the operators that every transformer has: embedding, linear, norms, activations, sums.
+#include <algorithm>
 #include <memory>
 
 #include "engine/runtime/actor.h"
@@ -150,12 +151,31 @@ class AdditionActor : public Actor {
         y_(b.Output(0)),
         run_(b.reference_kernels ? kernels::AdditionReference : kernels::ResolveAddition(b.isa)) {}
   Traffic Fire(const StepContext& step) override {
+    if (a_.base == nullptr || b_.base == nullptr) return Copy(step);
     return run_({.a = a_.View<const float>(step),
                  .b = b_.View<const float>(step),
                  .y = y_.View<float>(step)});
   }
 
  private:
+  // What is absent is zero: the addend of another rank.
+  Traffic Copy(const StepContext& step) {
+    const kernels::Matrix<const float> x = (a_.base != nullptr ? a_ : b_).View<const float>(step);
+    const kernels::Matrix<float> y = y_.View<float>(step);
+    for (int64_t r = 0; r < y.rows; ++r) {
+      if (x.data == nullptr) {
+        std::fill_n(y.row(r), y.cols, 0.0f);
+      } else {
+        std::copy_n(x.row(r), y.cols, y.row(r));
+      }
+    }
+    const uint64_t bytes = static_cast<uint64_t>(y.rows * y.cols) * sizeof(float);
+    Traffic traffic;
+    if (x.data != nullptr) traffic.Read(kernels::TrafficClass::kActivations, bytes);
+    traffic.Write(kernels::TrafficClass::kActivations, bytes);
+    return traffic;
+  }
+
   const RegisterRef a_;
   const RegisterRef b_;
   const RegisterRef y_;

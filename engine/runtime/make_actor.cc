@@ -38,7 +38,8 @@ absl::Status CheckWeightTypes(const v1::Plan& plan, const v1::Actor& actor) {
 
 absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding) {
   if (absl::Status s = CheckWeightTypes(binding.plan, binding.actor); !s.ok()) return s;
-  for (const auto make : {MakeDenseActor, MakeAttentionActor, MakeMemoryActor}) {
+  for (const auto make : {MakeDenseActor, MakeAttentionActor, MakeMemoryActor,
+                          MakeExchangeActor}) {
     if (std::unique_ptr<Actor> actor = make(binding); actor != nullptr) return actor;
   }
   return absl::InvalidArgumentError(absl::StrCat(

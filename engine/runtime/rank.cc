@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/plan/plan_of_rank.h"
+#include "engine/runtime/exchange.h"
 #include "kernels/device/host_memory.h"
 #if defined(__x86_64__)
 #include <x86intrin.h>
@@ -51,7 +53,7 @@ StepLimits LimitsOf(const v1::StepLimits& l) {
           .kv_block_tokens = l.kv_block_tokens()};
 }
 
-// The packed weight must be what the plan was made for.
+// The packed weight must be what the plan was made for: the rank's part lies inside it.
 absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& packed) {
   const DType dtype = planned.value_table() ? packed.table.dtype : packed.view.dtype;
   int64_t rows = packed.view.rows;
@@ -62,9 +64,15 @@ absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& 
   } else if (planned.shape(0) == 1 && cols == 1) {
     std::swap(rows, cols);  // vectors are stored as one column
   }
-  const bool fits = !planned.value_table() || packed.bytes == planned.bytes();
-  if (dtype == DTypeOfElement(planned.type()) && rows == planned.shape(0) &&
-      cols == planned.shape(1) && fits) {
+  const bool split = planned.layout().kind() == v1::Layout::SPLIT;
+  const auto fits_along = [&](int axis, int64_t first, int64_t whole) {
+    return split && planned.layout().axis() == axis
+               ? first >= 0 && first + planned.shape(axis) <= whole
+               : planned.shape(axis) == whole;
+  };
+  const bool table_fits = !planned.value_table() || packed.bytes == planned.bytes();
+  if (dtype == DTypeOfElement(planned.type()) && fits_along(0, planned.first_row(), rows) &&
+      fits_along(1, planned.first_col(), cols) && table_fits) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
@@ -74,9 +82,24 @@ absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& 
                    kernels::DTypeName(dtype), " of ", packed.bytes, " bytes"));
 }
 
+// A rank's part of a weight, in the whole one's memory.
+loader::PackedWeight PartOf(const v1::Weight& planned, const loader::PackedWeight& whole) {
+  loader::PackedWeight part = whole;
+  const int64_t row_stride = whole.view.cols == 1 ? 1 : whole.view.row_stride;
+  // The columns of a vector are the rows that it is stored in.
+  const int64_t first = planned.first_row() * row_stride + planned.first_col();
+  part.view.data =
+      static_cast<const uint8_t*>(whole.view.data) + first * DTypeBytes(whole.view.dtype);
+  part.view.rows = whole.view.cols == 1 ? planned.shape(1) : planned.shape(0);
+  part.view.cols = whole.view.cols == 1 ? 1 : planned.shape(1);
+  part.bytes = planned.bytes();
+  return part;
+}
+
 }  // namespace
 
-Rank::Rank(const v1::Plan& plan, const StepLimits& limits) : plan_(plan), limits_(limits) {
+Rank::Rank(v1::Plan plan, const StepLimits& limits, const RankOptions& options)
+    : plan_(std::move(plan)), limits_(limits), options_(options) {
   block_tables_.assign(static_cast<size_t>(limits.max_sequences) * limits.max_blocks_per_sequence(),
                        0);
   spans_.reserve(limits.max_sequences);
@@ -86,12 +109,13 @@ Rank::Rank(const v1::Plan& plan, const StepLimits& limits) : plan_(plan), limits
 
 absl::StatusOr<std::unique_ptr<Rank>> Rank::Create(const v1::Plan& plan,
                                                    const loader::PackedWeights& weights,
-                                                   bool reference_kernels) {
-  std::unique_ptr<Rank> rank(new Rank(plan, LimitsOf(plan.limits())));
+                                                   const RankOptions& options) {
+  std::unique_ptr<Rank> rank(
+      new Rank(plan::PlanOfRank(plan, options.rank), LimitsOf(plan.limits()), options));
   if (absl::Status s = rank->AllocateMemory(); !s.ok()) return s;
   if (absl::Status s = rank->BindWeights(weights); !s.ok()) return s;
   rank->BindKvCaches();
-  if (absl::Status s = rank->BindActors(reference_kernels); !s.ok()) return s;
+  if (absl::Status s = rank->BindActors(); !s.ok()) return s;
   return rank;
 }
 
@@ -110,11 +134,14 @@ absl::Status Rank::AllocateMemory() {
     if (!allocated.ok()) return allocated.status();
     *buffer = std::move(*allocated);
   }
+  if (options_.exchange != nullptr) options_.exchange->SetArena(options_.rank, arena_.data());
   for (int i = 0; i < plan_.registers_size(); ++i) {
     const v1::Register& r = plan_.registers(i);
     registers_.push_back({.base = arena_.data() + r.offset(),
                           .slot_bytes = r.slot_bytes(),
                           .cols = r.cols(),
+                          .row_stride = r.cols(),
+                          .first_col = 0,
                           .logit_rows = r.rows() == v1::Register::LOGIT_ROWS,
                           .double_buffered = r.slots() > 1});
   }
@@ -135,7 +162,11 @@ absl::Status Rank::BindWeights(const loader::PackedWeights& weights) {
     const loader::PackedWeight& packed =
         weights.at({static_cast<loader::Role>(owner.role()), owner.layer()});
     if (absl::Status s = CheckWeight(w, packed); !s.ok()) return s;
-    weights_.push_back(&packed);
+    if (w.layout().kind() == v1::Layout::SPLIT) {
+      weights_.push_back(&parts_.emplace_back(PartOf(w, packed)));
+    } else {
+      weights_.push_back(&packed);
+    }
   }
   return absl::OkStatus();
 }
@@ -164,7 +195,7 @@ void Rank::BindKvCaches() {
   kv_prefault_ = std::make_unique<kernels::Prefault>(std::move(regions));
 }
 
-absl::Status Rank::BindActors(bool reference_kernels) {
+absl::Status Rank::BindActors() {
   const std::optional<kernels::Isa> isa = kernels::ParseIsa(plan_.cluster().isa());
   if (!isa || *isa > kernels::DetectIsa()) {
     return absl::InvalidArgumentError(absl::StrCat("the plan is for instructions '",
@@ -174,7 +205,8 @@ absl::Status Rank::BindActors(bool reference_kernels) {
   int64_t scratch_bytes = 0;
   for (const v1::Actor& actor : plan_.actors()) {
     absl::StatusOr<std::unique_ptr<Actor>> made =
-        MakeActor({plan_, actor, registers_, weights_, kv_caches_, *isa, reference_kernels});
+        MakeActor({plan_, actor, registers_, weights_, kv_caches_, *isa,
+                   options_.reference_kernels, options_.rank, options_.exchange});
     if (!made.ok()) return made.status();
     scratch_bytes = std::max(scratch_bytes, (*made)->ScratchBytes());
     const bool logit_rows = actor.outputs_size() > 0 && registers_[actor.outputs(0)].logit_rows;
@@ -211,6 +243,8 @@ void Rank::Begin(const Step& step, int32_t slot) {
 }
 
 void Rank::Run(const Step& step, int32_t slot, StepResult* result) {
+  // All are through with the last step, and with what they read of each other in it.
+  if (options_.exchange != nullptr) options_.exchange->Meet(options_.rank);
   const double begin_seconds = Seconds();
   const uint64_t begin = Ticks();
   Begin(step, slot);
@@ -243,16 +277,11 @@ void Rank::Run(const Step& step, int32_t slot, StepResult* result) {
   total_seconds_ += result->step_seconds;
 }
 
-kernels::TensorView Rank::Trace(std::string_view name) const {
-  for (int i = 0; i < plan_.registers_size(); ++i) {
-    const v1::Register& r = plan_.registers(i);
-    if (!r.kept() || r.name() != name) continue;
-    if (r.type() == v1::I32) {
-      return kernels::MakeTensorView(registers_[i].View<const int32_t>(context_));
-    }
-    return kernels::MakeTensorView(registers_[i].View<const float>(context_));
+kernels::TensorView Rank::Kept(int32_t index) const {
+  if (plan_.registers(index).type() == v1::I32) {
+    return kernels::MakeTensorView(registers_[index].View<const int32_t>(context_));
   }
-  return {};
+  return kernels::MakeTensorView(registers_[index].View<const float>(context_));
 }
 
 std::vector<ActorProfile> Rank::Profile() const {

@@ -5,6 +5,7 @@
 #define MNEME_ENGINE_RUNTIME_RANK_H_
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,23 +30,29 @@ struct ActorProfile {
   double seconds = 0;
 };
 
+struct RankOptions {
+  int32_t rank = 0;
+  Exchange* exchange = nullptr;    // where the plan's ranks meet; outlives the rank
+  bool reference_kernels = false;  // the plain-loop definitions of the operators
+};
+
 class Rank {
  public:
-  // Binds every actor of the plan. The plan is copied; `weights` is not and outlives the rank.
+  // Binds every actor of the whole plan's part for this rank. `weights`, whole, outlives the rank.
   // INVALID_ARGUMENT names the actor or weight that does not fit; RESOURCE_EXHAUSTED the memory
-  // that the system refuses.
+  // that the system refuses. REQUIRES: an exchange where the plan has several ranks.
   static absl::StatusOr<std::unique_ptr<Rank>> Create(const v1::Plan& plan,
                                                       const loader::PackedWeights& weights,
-                                                      bool reference_kernels);
+                                                      const RankOptions& options);
 
-  // Runs one step to its end on the calling thread. `slot` is which of the double-buffered
+  // Runs one step to its end on the calling thread; all ranks of the plan run the same steps. `slot` is which of the double-buffered
   // registers to use; `result` keeps its vectors' memory. Allocates nothing.
   void Run(const Step& step, int32_t slot, StepResult* result);
 
-  const v1::Plan& plan() const { return plan_; }
+  const v1::Plan& plan() const { return plan_; }  // this rank's part
   const StepLimits& limits() const { return limits_; }
-  // The rows of a kept register that the last step wrote; empty when there is none of that name.
-  kernels::TensorView Trace(std::string_view name) const;
+  // This rank's part of a register's rows in the last step. REQUIRES: the plan keeps it.
+  kernels::TensorView Kept(int32_t index) const;
   // By actor, since the start.
   std::vector<ActorProfile> Profile() const;
 
@@ -57,20 +64,22 @@ class Rank {
     uint64_t ticks = 0;
   };
 
-  Rank(const v1::Plan& plan, const StepLimits& limits);
+  Rank(v1::Plan plan, const StepLimits& limits, const RankOptions& options);
   absl::Status AllocateMemory();
   absl::Status BindWeights(const loader::PackedWeights& weights);
-  absl::Status BindActors(bool reference_kernels);
+  absl::Status BindActors();
   void BindKvCaches();
   void Begin(const Step& step, int32_t slot);
 
   v1::Plan plan_;
   StepLimits limits_;
+  const RankOptions options_;
   kernels::Buffer arena_;
   kernels::Buffer kv_;
   std::unique_ptr<kernels::Prefault> kv_prefault_;  // of kv_, so it ends first
   kernels::Buffer scratch_;
   std::vector<RegisterRef> registers_;
+  std::deque<loader::PackedWeight> parts_;  // of weights that are split
   std::vector<const loader::PackedWeight*> weights_;
   KvCaches kv_caches_;
   std::vector<BoundActor> actors_;

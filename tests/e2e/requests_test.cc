@@ -188,10 +188,13 @@ v1::GenerateRequest MixedRequest(int i) {
   return request;
 }
 
+class ConcurrencyTest : public ::testing::TestWithParam<int> {};
+
 // 64 at a time with random cancels, in a KV cache too small for them: what is not cancelled is to
-// the bit what it is alone.
-TEST(ConcurrencyTest, SixtyFourRequestsAreWhatEachIsAlone) {
+// the bit what it is alone, on any number of ranks.
+TEST_P(ConcurrencyTest, SixtyFourRequestsAreWhatEachIsAlone) {
   ServingOptions options = ServedModel::Options(kDemoModel);
+  options.ranks = GetParam();
   // 40 blocks of 16 positions: 6 layers x 16 positions x 256 keys and values of 4 bytes each.
   options.kv_cache_bytes = int64_t{40} * 6 * 16 * 2 * 256 * 4;
   ServedModel served(options, {});
@@ -226,6 +229,8 @@ TEST(ConcurrencyTest, SixtyFourRequestsAreWhatEachIsAlone) {
   EXPECT_GT(served.serving().engine().stats().preemptions_total, preemptions);
   EXPECT_EQ(served.WaitUntilWhole(), absl::OkStatus());
 }
+
+INSTANTIATE_TEST_SUITE_P(Ranks, ConcurrencyTest, ::testing::Values(1, 2, 3));
 
 // Waits for `running` and `waiting` requests; false if that is not seen.
 bool Settles(client::Client* client, int64_t running, int64_t waiting) {

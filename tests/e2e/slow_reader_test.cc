@@ -41,7 +41,14 @@ int64_t ResidentBytes() {
 
 class SlowReaderTest : public ::testing::Test {
  protected:
-  SlowReaderTest() : served_(kDemoModel) {}
+  SlowReaderTest() : served_(SmallCache(), {}) {}
+
+  // What two requests need: a larger cache is given its pages while the test looks at its memory.
+  static ServingOptions SmallCache() {
+    ServingOptions options = ServedModel::Options(kDemoModel);
+    options.kv_cache_bytes = int64_t{20} << 20;
+    return options;
+  }
 
   int64_t OutputTokens() { return served_.serving().engine().stats().output_tokens_total; }
 

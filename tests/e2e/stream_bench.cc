@@ -3,11 +3,12 @@
 // runtime's own share of it, and what schedule and gRPC add. The limit is the speed at which this
 // machine reads as many bytes as a step does, measured in the same run.
 //
-//   stream_bench [MODEL_DIRECTORY]
+//   stream_bench [MODEL_DIRECTORY [RANKS]]
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -77,8 +78,9 @@ double ReadBytes(const v1::Traffic& traffic) {
   return bytes;
 }
 
-absl::Status Measure(const std::string& directory) {
+absl::Status Measure(const std::string& directory, int ranks) {
   ServingOptions options;
+  options.ranks = ranks;
   options.model_directory = directory;
   server::ServerOptions server_options;
   server_options.listen = "127.0.0.1:0";
@@ -115,8 +117,9 @@ absl::Status Measure(const std::string& directory) {
       (ReadBytes(after->traffic_total()) - ReadBytes(before->traffic_total())) / steps;
   const double limit =
       kernels::MeasureReadBandwidth(static_cast<int64_t>(bytes), kernels::DetectIsa());
-  std::printf("%s, one stream, %d prompt and %d output tokens, %d runs\n", directory.c_str(),
-              kPromptTokens, kOutputTokens, kStreams);
+  std::printf("%s, one stream, %d prompt and %d output tokens, %d runs, %d rank%s\n",
+              directory.c_str(), kPromptTokens, kOutputTokens, kStreams, ranks,
+              ranks == 1 ? "" : "s");
   std::printf("time to first token   %7.2f ms median, %.2f ms worst\n", Quantile(first, 0.5) * 1e3,
               Quantile(first, 1) * 1e3);
   std::printf("tokens per second     %7.0f median, %.0f best\n", Quantile(rates, 0.5),
@@ -139,7 +142,8 @@ absl::Status Measure(const std::string& directory) {
 }  // namespace mneme
 
 int main(int argc, char** argv) {
-  const absl::Status status = mneme::Measure(argc > 1 ? argv[1] : "models/demo/ultramem");
+  const absl::Status status = mneme::Measure(
+      argc > 1 ? argv[1] : "models/demo/ultramem", argc > 2 ? std::atoi(argv[2]) : 1);
   if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;
 }

@@ -1,5 +1,6 @@
-// Every golden checkpoint through graph, plan and actors on one rank, with every implementation of
-// the kernels that this machine runs, against the outputs of the official implementation.
+// Every golden checkpoint through graph, plan and actors on one to four ranks, with every
+// implementation of the kernels that this machine runs, against the outputs of the official
+// implementation.
 
 #include <algorithm>
 #include <cmath>
@@ -28,6 +29,7 @@ struct Variant {
   std::string name;
   Isa isa;
   bool reference;
+  int32_t ranks = 1;
 };
 
 std::vector<Variant> Variants() {
@@ -35,7 +37,16 @@ std::vector<Variant> Variants() {
   for (Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
     if (isa <= kernels::DetectIsa()) variants.push_back({kernels::IsaName(isa), isa, false});
   }
+  for (int32_t ranks : {2, 3, 4}) {
+    variants.push_back({absl::StrCat(ranks, " ranks"), kernels::DetectIsa(), false, ranks});
+  }
   return variants;
+}
+
+int Actors(const v1::Plan& plan, v1::OperatorKind kind) {
+  return static_cast<int>(
+      std::count_if(plan.actors().begin(), plan.actors().end(),
+                    [&](const v1::Actor& actor) { return actor.kind() == kind; }));
 }
 
 std::unique_ptr<RankRunner> Runner(const GoldenCase& golden, const Variant& variant,
@@ -46,9 +57,16 @@ std::unique_ptr<RankRunner> Runner(const GoldenCase& golden, const Variant& vari
   options.isa = variant.isa;
   options.reference_kernels = variant.reference;
   options.round_to_bf16 = round_to_bf16;
+  options.ranks = variant.ranks;
+  // As if exchanges cost nothing: whatever can be split is.
+  options.cost.exchange_seconds = 0;
+  options.cost.exchange_seconds_per_rank = 0;
   auto runner = RankRunner::Create(options);
   EXPECT_TRUE(runner.ok()) << runner.status();
-  return runner.ok() ? *std::move(runner) : nullptr;
+  if (!runner.ok()) return nullptr;
+  EXPECT_EQ((*runner)->executor().ranks(), variant.ranks);
+  EXPECT_EQ(Actors((*runner)->plan(), v1::ALL_REDUCE) > 0, variant.ranks > 1) << variant.name;
+  return *std::move(runner);
 }
 
 std::vector<Chunk> WholeInput(const GoldenCase& golden) {
@@ -93,9 +111,9 @@ TEST_P(GoldenTest, LogitsMatch) {
 void CheckMemoryLayer(const GoldenCase& golden, const RankRunner& runner, int layer) {
   const std::string suffix = absl::StrCat(".", layer);
   const loader::MemoryDescription& memory = *runner.model().memory;
-  const auto grid = runner.rank().Trace(absl::StrCat("memory.", layer, ".grid")).As<int32_t>();
-  const auto score = runner.rank().Trace(absl::StrCat("memory.", layer, ".score")).As<float>();
-  const auto out = runner.rank().Trace(absl::StrCat("memory.", layer, ".out")).As<float>();
+  const auto grid = runner.executor().Trace(absl::StrCat("memory.", layer, ".grid")).As<int32_t>();
+  const auto score = runner.executor().Trace(absl::StrCat("memory.", layer, ".score")).As<float>();
+  const auto out = runner.executor().Trace(absl::StrCat("memory.", layer, ".out")).As<float>();
   const auto golden_grid = golden.Rows("mem_grid_index" + suffix);
   const std::vector<float> golden_score = golden.Floats("mem_score" + suffix);
   const double unit = StandardDeviation(golden_score);

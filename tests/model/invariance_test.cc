@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/plan/explain.h"
+#include "engine/plan/plan_of_rank.h"
 #include "gtest/gtest.h"
 #include "kernels/simd/runnable_isas.h"
 #include "tests/model/golden_case.h"
@@ -20,8 +21,13 @@ namespace {
 using Logits = std::vector<std::vector<float>>;
 
 std::unique_ptr<RankRunner> Runner(const std::string& name, bool bf16, int32_t block_tokens = 16,
-                                   std::optional<kernels::Isa> isa = std::nullopt) {
+                                   std::optional<kernels::Isa> isa = std::nullopt,
+                                   int32_t ranks = 1) {
   ModelOptions options;
+  options.ranks = ranks;
+  // As if exchanges cost nothing: whatever can be split is.
+  options.cost.exchange_seconds = 0;
+  options.cost.exchange_seconds_per_rank = 0;
   options.model_directory = "tests/golden/" + name;
   options.round_to_bf16 = bf16;
   options.kv_block_tokens = block_tokens;
@@ -105,6 +111,16 @@ TEST_P(InvarianceTest, ChunksNeighboursAndBlocksChangeNoBit) {
   }
 }
 
+// The rows of a step also decide how partial sums are exchanged: one by one or shared.
+TEST_P(InvarianceTest, ChunksNeighboursAndBlocksChangeNoBitOnSeveralRanks) {
+  for (const int32_t ranks : {2, 3}) {
+    SCOPED_TRACE(ranks);
+    auto runner = Runner(GetParam(), /*bf16=*/true, 16, std::nullopt, ranks);
+    ASSERT_NE(runner, nullptr);
+    ASSERT_NO_FATAL_FAILURE(CheckInvariance(*runner));
+  }
+}
+
 TEST_P(InvarianceTest, TheBlockSizeChangesNoBit) {
   auto runner = Runner(GetParam(), /*bf16=*/true);
   auto large = Runner(GetParam(), /*bf16=*/true, /*block_tokens=*/48);
@@ -141,13 +157,13 @@ TEST(PlanIsWhatRunsTest, AnActorTakenOutOfThePlanDoesNotRun) {
   EXPECT_NE(with, without);
   for (const auto& [runner, fired] : {std::pair(&*whole, true), std::pair(&*edited, false)}) {
     bool seen = false;
-    for (const runtime::ActorProfile& actor : (*runner)->rank().Profile()) {
+    for (const runtime::ActorProfile& actor : (*runner)->executor().rank(0).Profile()) {
       seen = seen || (actor.name == removed && actor.fired == 1);
     }
     EXPECT_EQ(seen, fired);
   }
   // Every other actor of the plan ran exactly once, in both.
-  for (const runtime::ActorProfile& actor : (*edited)->rank().Profile()) {
+  for (const runtime::ActorProfile& actor : (*edited)->executor().rank(0).Profile()) {
     EXPECT_EQ(actor.fired, 1u) << actor.name;
   }
 }
@@ -223,6 +239,35 @@ TEST(TrafficTest, ADecodeStepReadsWhatThePlanPredicts) {
   EXPECT_EQ(read(kernels::TrafficClass::kDenseWeights),
             static_cast<uint64_t>(predicted.dense_weights + 2 * predicted.dense_weights_per_token));
   EXPECT_EQ(read(kernels::TrafficClass::kKv), static_cast<uint64_t>(2 * predicted.kv_per_position));
+}
+
+// All ranks together: what they split is read once, what they have in common by each.
+TEST(TrafficTest, RanksReadWhatTheirPlansPredict) {
+  for (const int32_t ranks : {2, 3}) {
+    auto runner = Runner("ultramem_v2", /*bf16=*/true, 16, std::nullopt, ranks);
+    ASSERT_NE(runner, nullptr);
+    runner->Run({{0, Prompt(1, 1)}});
+    const kernels::Traffic& traffic = runner->result().traffic;
+    uint64_t dense = 0;
+    uint64_t keys = 0;
+    uint64_t kv = 0;
+    for (int32_t rank = 0; rank < ranks; ++rank) {
+      const plan::DecodeBytes d = plan::PredictDecodeBytes(plan::PlanOfRank(runner->plan(), rank));
+      dense += d.dense_weights + d.dense_weights_per_token;
+      keys += d.keys + d.keys_per_token;
+      kv += d.kv_per_position;
+    }
+    const auto read = [&](kernels::TrafficClass c) {
+      return traffic.read_bytes[static_cast<int>(c)];
+    };
+    EXPECT_EQ(read(kernels::TrafficClass::kDenseWeights), dense);
+    EXPECT_EQ(read(kernels::TrafficClass::kKeys), keys);
+    EXPECT_EQ(read(kernels::TrafficClass::kKv), kv);
+    EXPECT_GT(read(kernels::TrafficClass::kExchange), 0u);
+    double shares = 0;
+    for (double bytes : runner->result().token_value_row_bytes) shares += bytes;
+    EXPECT_DOUBLE_EQ(shares, static_cast<double>(read(kernels::TrafficClass::kValueRows)));
+  }
 }
 
 }  // namespace

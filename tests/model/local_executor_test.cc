@@ -54,16 +54,19 @@ struct Served {
   std::unique_ptr<runtime::LocalExecutor> executor;
 };
 
-std::unique_ptr<Served> Serve(const std::string& name) {
+std::unique_ptr<Served> Serve(const std::string& name, int32_t ranks = 1) {
   ModelOptions options;
+  options.ranks = ranks;
+  options.cost.exchange_seconds = 0;
+  options.cost.exchange_seconds_per_rank = 0;
   options.model_directory = "tests/golden/" + name;
   options.max_step_tokens = 64;
   options.max_sequences = 4;
   auto served = std::make_unique<Served>();
   served->planned = PlanModel(options).value();
   served->weights = PackModel(served->planned, options).value();
-  served->executor = std::make_unique<runtime::LocalExecutor>(
-      runtime::Rank::Create(served->planned.plan, served->weights, false).value());
+  served->executor =
+      runtime::LocalExecutor::Create(served->planned.plan, served->weights, false).value();
   return served;
 }
 
@@ -131,18 +134,20 @@ void RunMixedSteps(runtime::Executor& executor, int32_t count) {
 }
 
 TEST(LocalExecutorTest, NothingIsAllocatedWhileStepsRun) {
-  for (const char* name : {"ultramem_v2_expand", "memory_plus", "ultramem_v2_options"}) {
-    auto served = Serve(name);
+  for (const auto& [name, ranks] :
+       {std::pair("ultramem_v2_expand", 1), std::pair("memory_plus", 2),
+        std::pair("ultramem_v2_options", 1), std::pair("ultramem_v2_options", 3)}) {
+    auto served = Serve(name, ranks);
     RunMixedSteps(*served->executor, 4);
     const int64_t before = allocations.load();
     RunMixedSteps(*served->executor, 60);
-    EXPECT_EQ(allocations.load(), before) << name;
+    EXPECT_EQ(allocations.load(), before) << name << " on " << ranks;
   }
 }
 
 TEST(LocalExecutorTest, EndsWithStepsUnderWay) {
   for (int round = 0; round < 20; ++round) {
-    auto served = Serve("dense");
+    auto served = Serve("dense", 1 + round % 4);
     for (int32_t i = 0; i < round % 3; ++i) {
       Fill(served->executor->NextStep(), i, {i});
       served->executor->Submit();

@@ -25,12 +25,12 @@ absl::StatusOr<std::unique_ptr<RankRunner>> RankRunner::Create(
   absl::StatusOr<loader::PackedWeights> weights = PackModel(runner->planned_, options);
   if (!weights.ok()) return weights.status();
   runner->weights_ = std::move(*weights);
-  absl::StatusOr<std::unique_ptr<runtime::Rank>> rank =
-      runtime::Rank::Create(runner->planned_.plan, runner->weights_, options.reference_kernels);
-  if (!rank.ok()) return rank.status();
-  runner->rank_ = std::move(*rank);
-  runner->step_ = std::make_unique<runtime::Step>(runner->rank_->limits());
-  runner->received_ = std::make_unique<runtime::Step>(runner->rank_->limits());
+  absl::StatusOr<std::unique_ptr<runtime::LocalExecutor>> executor =
+      runtime::LocalExecutor::Create(runner->planned_.plan, runner->weights_,
+                                     options.reference_kernels);
+  if (!executor.ok()) return executor.status();
+  runner->executor_ = std::move(*executor);
+  runner->step_ = std::make_unique<runtime::Step>(runner->executor_->limits());
   runner->lengths_.assign(kSequences, 0);
   runner->fresh_.assign(kSequences, true);
   runner->reversed_.assign(kSequences, false);
@@ -45,7 +45,7 @@ void RankRunner::Reset(int32_t sequence, bool reversed) {
 
 std::vector<std::vector<float>> RankRunner::Run(const std::vector<Chunk>& chunks) {
   step_->Clear();
-  const int32_t blocks = rank_->limits().max_blocks_per_sequence();
+  const int32_t blocks = executor_->limits().max_blocks_per_sequence();
   for (const Chunk& chunk : chunks) {
     const int32_t s = chunk.sequence;
     if (fresh_[s]) {
@@ -61,15 +61,18 @@ std::vector<std::vector<float>> RankRunner::Run(const std::vector<Chunk>& chunks
   ++step_->number;
   std::vector<uint8_t> message(runtime::StepMessageBytes(*step_));
   runtime::WriteStepMessage(*step_, message);
-  const absl::Status received = runtime::ReadStepMessage(
-      message, rank_->limits(), static_cast<int32_t>(model().embedding_size), received_.get());
+  const absl::Status received =
+      runtime::ReadStepMessage(message, executor_->limits(),
+                               static_cast<int32_t>(model().embedding_size), executor_->NextStep());
   EXPECT_TRUE(received.ok()) << received;
-  rank_->Run(*received_, 0, &result_);
+  executor_->Submit();
+  result_ = executor_->Wait();
   std::vector<std::vector<float>> logits;
   for (int64_t row = 0; row < result_.logits.rows; ++row) {
     const float* values = result_.logits.row(row);
     logits.emplace_back(values, values + result_.logits.cols);
   }
+  executor_->Release();
   return logits;
 }
 

@@ -1,4 +1,4 @@
-// Runs a model directory on one rank, step by step, without a schedule: for tests of the runtime.
+// Runs a model directory, step by step, without a schedule: for tests of the runtime.
 #ifndef MNEME_TESTS_MODEL_RANK_RUNNER_H_
 #define MNEME_TESTS_MODEL_RANK_RUNNER_H_
 
@@ -10,7 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/plan_model.h"
-#include "engine/runtime/rank.h"
+#include "engine/runtime/local_executor.h"
 
 namespace mneme::testing {
 
@@ -33,7 +33,7 @@ class RankRunner {
   void Reset(int32_t sequence, bool reversed = false);
 
   const runtime::StepResult& result() const { return result_; }
-  const runtime::Rank& rank() const { return *rank_; }
+  const runtime::LocalExecutor& executor() const { return *executor_; }
   const loader::ModelDescription& model() const { return planned_.checkpoint.model; }
   const v1::Plan& plan() const { return planned_.plan; }
 
@@ -42,9 +42,8 @@ class RankRunner {
 
   PlannedModel planned_;
   loader::PackedWeights weights_;
-  std::unique_ptr<runtime::Rank> rank_;
+  std::unique_ptr<runtime::LocalExecutor> executor_;
   std::unique_ptr<runtime::Step> step_;
-  std::unique_ptr<runtime::Step> received_;
   runtime::StepResult result_;
   std::vector<int32_t> lengths_;
   std::vector<bool> fresh_;

@@ -1,8 +1,8 @@
-// Steps of a model on one rank, without schedule or gRPC: decode at several batch sizes and a
+// Steps of a model, without schedule or gRPC: decode at several batch sizes and a
 // prefill, each with its median time, the bytes it moved against the speed at which this machine
 // reads as many bytes, the runtime's own share, and the time per operator.
 //
-//   step_bench [MODEL_DIRECTORY] [CONTEXT]
+//   step_bench [MODEL_DIRECTORY [CONTEXT [RANKS]]]
 
 #include <algorithm>
 #include <cstdio>
@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "engine/plan_model.h"
-#include "engine/runtime/rank.h"
+#include "engine/runtime/local_executor.h"
 #include "kernels/simd/machine_limits.h"
 
 namespace mneme {
@@ -23,21 +23,23 @@ constexpr int32_t kSteps = 200;
 
 class Bench {
  public:
-  Bench(runtime::Rank* rank, int32_t vocab) : rank_(*rank), vocab_(vocab), step_(rank->limits()) {}
+  Bench(runtime::LocalExecutor* executor, int32_t vocab) : executor_(*executor), vocab_(vocab) {}
 
   // Steps of `rows` tokens of each of `sequences` sequences, at positions `context` and following;
   // logits of the last row of each.
   void Run(const char* name, int32_t sequences, int32_t context, int32_t rows) {
-    const std::vector<runtime::ActorProfile> before = rank_.Profile();
+    const std::vector<runtime::ActorProfile> before = executor_.rank(0).Profile();
     std::vector<double> seconds;
     double runtime_seconds = 0;
     kernels::Traffic traffic;
     for (int32_t i = 0; i < kSteps; ++i) {
-      Fill(sequences, context, rows, /*tables=*/i == 0);
-      rank_.Run(step_, 0, &result_);
-      seconds.push_back(result_.step_seconds);
-      runtime_seconds += result_.runtime_seconds;
-      traffic = result_.traffic;
+      Fill(executor_.NextStep(), sequences, context, rows, /*tables=*/i == 0);
+      executor_.Submit();
+      const runtime::StepResult& result = executor_.Wait();
+      seconds.push_back(result.step_seconds);
+      runtime_seconds += result.runtime_seconds;
+      traffic = result.traffic;
+      executor_.Release();
     }
     const double total = std::accumulate(seconds.begin(), seconds.end(), 0.0);
     std::sort(seconds.begin(), seconds.end());
@@ -59,26 +61,25 @@ class Bench {
   }
 
  private:
-  void Fill(int32_t sequences, int32_t context, int32_t rows, bool tables) {
-    step_.Clear();
+  void Fill(runtime::Step* step, int32_t sequences, int32_t context, int32_t rows, bool tables) {
     tokens_.resize(rows);
-    const int32_t blocks =
-        (context + rows + rank_.limits().kv_block_tokens - 1) / rank_.limits().kv_block_tokens;
+    const int32_t blocks = (context + rows + executor_.limits().kv_block_tokens - 1) /
+                           executor_.limits().kv_block_tokens;
     for (int32_t s = 0; s < sequences; ++s) {
       if (tables) {
         for (int32_t b = 0; b < blocks; ++b) {
-          step_.AddBlockChange(s, b, (s * blocks + b) % rank_.limits().kv_blocks);
+          step->AddBlockChange(s, b, (s * blocks + b) % executor_.limits().kv_blocks);
         }
       }
       for (int32_t& token : tokens_) token = static_cast<int32_t>(next_token_++ * 7919 % vocab_);
-      step_.AddSpan(s, context, tokens_);
-      step_.AddLogitRow(step_.tokens() - 1);
+      step->AddSpan(s, context, tokens_);
+      step->AddLogitRow(step->tokens() - 1);
     }
   }
 
   void PrintOperators(const std::vector<runtime::ActorProfile>& before, double total) {
     std::map<std::string, double> by_kind;
-    const std::vector<runtime::ActorProfile> after = rank_.Profile();
+    const std::vector<runtime::ActorProfile> after = executor_.rank(0).Profile();
     for (size_t i = 0; i < after.size(); ++i) {
       by_kind[v1::OperatorKind_Name(after[i].kind)] += after[i].seconds - before[i].seconds;
     }
@@ -91,10 +92,8 @@ class Bench {
     }
   }
 
-  runtime::Rank& rank_;
+  runtime::LocalExecutor& executor_;
   const int32_t vocab_;
-  runtime::Step step_;
-  runtime::StepResult result_;
   std::vector<int32_t> tokens_;
   int64_t next_token_ = 1;
 };
@@ -103,6 +102,7 @@ int Main(int argc, char** argv) {
   ModelOptions options;
   options.model_directory = argc > 1 ? argv[1] : "models/demo/ultramem";
   const int32_t context = argc > 2 ? std::atoi(argv[2]) : 128;
+  options.ranks = argc > 3 ? std::atoi(argv[3]) : 1;
   absl::StatusOr<PlannedModel> planned = PlanModel(options);
   if (!planned.ok()) {
     std::fprintf(stderr, "%s\n", planned.status().ToString().c_str());
@@ -113,15 +113,15 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", weights.status().ToString().c_str());
     return 1;
   }
-  auto rank = runtime::Rank::Create(planned->plan, *weights, false);
-  if (!rank.ok()) {
-    std::fprintf(stderr, "%s\n", rank.status().ToString().c_str());
+  auto executor = runtime::LocalExecutor::Create(planned->plan, *weights, false);
+  if (!executor.ok()) {
+    std::fprintf(stderr, "%s\n", executor.status().ToString().c_str());
     return 1;
   }
-  Bench bench(rank->get(), static_cast<int32_t>(planned->checkpoint.model.vocab_size));
-  std::printf("%s, instructions %s, context %d, %d steps each, one thread\n",
+  Bench bench(executor->get(), static_cast<int32_t>(planned->checkpoint.model.vocab_size));
+  std::printf("%s, instructions %s, context %d, %d steps each, on %d rank%s (times of rank 0)\n",
               options.model_directory.c_str(), planned->plan.cluster().isa().c_str(), context,
-              kSteps);
+              kSteps, options.ranks, options.ranks == 1 ? "" : "s");
   for (int32_t sequences : {1, 8, 32}) bench.Run("decode", sequences, context, 1);
   bench.Run("prefill", 1, 0, 64);
   return 0;

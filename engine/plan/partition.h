@@ -1,0 +1,54 @@
+// How the columns of a graph's tensors are cut where they are split over ranks. Every cut falls on a
+// granule: a head, a normed chunk, a selection, a SIMD tile. Tensors that operators walk side by
+// side (a query and its rotation, an up and its gate) are cut alike.
+#ifndef MNEME_ENGINE_PLAN_PARTITION_H_
+#define MNEME_ENGINE_PLAN_PARTITION_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/graph/graph.h"
+
+namespace mneme::plan {
+
+// Columns [begin, end) of one rank.
+struct Part {
+  int64_t begin = 0;
+  int64_t end = 0;
+
+  int64_t size() const { return end - begin; }
+  bool operator==(const Part&) const = default;
+};
+using Parts = std::vector<Part>;  // by rank
+
+// `granules` of `width` columns (the last one may be narrower: `cols` in all), as evenly as they go,
+// the first ranks having one more. Empty where ranks are more than granules.
+Parts CutEvenly(int64_t cols, int64_t width, int32_t ranks);
+
+// Query heads and the key-value heads that they read, in heads. Whole groups where there are as many
+// key-value heads as ranks; else several ranks share a key-value head, which each of them keeps.
+// Empty where some rank would have no query head.
+struct HeadParts {
+  Parts heads;
+  Parts kv_heads;
+};
+HeadParts CutHeads(int32_t heads, int32_t kv_heads, int32_t ranks);
+
+class Partition {
+ public:
+  // REQUIRES: a valid graph, ranks >= 1. The graph is not kept.
+  Partition(const graph::Graph& graph, int32_t ranks);
+
+  int32_t ranks() const { return ranks_; }
+  // The parts of a tensor's columns; empty where it cannot be split.
+  const Parts& Of(int32_t tensor) const { return parts_[group_[tensor]]; }
+
+ private:
+  int32_t ranks_;
+  std::vector<int32_t> group_;  // of each tensor
+  std::vector<Parts> parts_;    // of each group
+};
+
+}  // namespace mneme::plan
+
+#endif  // MNEME_ENGINE_PLAN_PARTITION_H_

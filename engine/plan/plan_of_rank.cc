@@ -1,0 +1,92 @@
+#include "engine/plan/plan_of_rank.h"
+
+namespace mneme::plan {
+namespace {
+
+bool Split(const v1::Layout& layout) { return layout.kind() == v1::Layout::SPLIT; }
+
+int64_t Size(const v1::Layout& layout, int32_t rank) {
+  return layout.parts(rank).end() - layout.parts(rank).begin();
+}
+
+void CutWeight(int32_t rank, v1::Weight* w) {
+  if (!Split(w->layout())) return;
+  const int axis = w->layout().axis();
+  w->set_bytes(w->bytes() / w->shape(axis) * Size(w->layout(), rank));
+  w->set_shape(axis, Size(w->layout(), rank));
+  const int64_t begin = w->layout().parts(rank).begin();
+  axis == 0 ? w->set_first_row(begin) : w->set_first_col(begin);
+}
+
+void CutCache(int32_t rank, v1::KvCache* cache) {
+  if (!Split(cache->layout())) return;
+  const int64_t heads = Size(cache->layout(), rank);
+  cache->set_bytes(cache->bytes() / cache->kv_heads() * heads);
+  cache->set_kv_heads(static_cast<int32_t>(heads));
+}
+
+// Which columns of each input are read, and which inputs are absent here.
+void CutInputs(const v1::Plan& plan, int32_t rank, v1::Actor* actor) {
+  if (actor->input_layouts().empty()) return;
+  for (int i = 0; i < actor->inputs_size(); ++i) {
+    v1::Layout::Part* columns = actor->add_input_columns();
+    if (actor->inputs(i) < 0) continue;
+    const v1::Register& reg = plan.registers(actor->inputs(i));
+    const v1::Layout& read = actor->input_layouts(i);
+    columns->set_end(Split(reg.layout()) ? Size(reg.layout(), rank) : reg.cols());
+    if (reg.layout().kind() != v1::Layout::BROADCAST) continue;
+    if (Split(read)) *columns = read.parts(rank);
+    if (read.kind() == v1::Layout::PARTIAL && rank > 0) actor->set_inputs(i, -1);
+  }
+}
+
+// Columns of an input as the rank reads them.
+int64_t Columns(const v1::Plan& plan, int32_t rank, const v1::Actor& actor, int input) {
+  if (!actor.input_columns().empty()) {
+    return actor.input_columns(input).end() - actor.input_columns(input).begin();
+  }
+  const v1::Register& reg = plan.registers(actor.inputs(input));
+  return Split(reg.layout()) ? Size(reg.layout(), rank) : reg.cols();
+}
+
+void CutAttributes(const v1::Plan& plan, int32_t rank, v1::Actor* actor) {
+  v1::Attributes* attributes = actor->mutable_attributes();
+  switch (actor->kind()) {
+    case v1::ATTENTION: {
+      v1::Attributes::Attention* a = attributes->mutable_attention();
+      a->set_heads(static_cast<int32_t>(Columns(plan, rank, *actor, 0) / a->head_dim()));
+      for (const v1::KvCache& cache : plan.kv_caches()) {
+        if (cache.layer() == a->layer() && Split(cache.layout())) {
+          a->set_kv_heads(static_cast<int32_t>(Size(cache.layout(), rank)));
+        }
+      }
+      break;
+    }
+    case v1::VALUE_GATHER:
+    case v1::VALUE_PREFETCH:
+      attributes->mutable_gather()->set_selections(
+          static_cast<int32_t>(Columns(plan, rank, *actor, 0)));
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace
+
+v1::Plan PlanOfRank(const v1::Plan& plan, int32_t rank) {
+  v1::Plan local = plan;
+  if (plan.cluster().ranks() == 1) return local;
+  for (v1::Actor& actor : *local.mutable_actors()) {
+    CutInputs(plan, rank, &actor);
+    CutAttributes(plan, rank, &actor);
+  }
+  for (v1::Weight& w : *local.mutable_weights()) CutWeight(rank, &w);
+  for (v1::KvCache& cache : *local.mutable_kv_caches()) CutCache(rank, &cache);
+  for (v1::Register& reg : *local.mutable_registers()) {
+    if (Split(reg.layout())) reg.set_cols(Size(reg.layout(), rank));
+  }
+  return local;
+}
+
+}  // namespace mneme::plan

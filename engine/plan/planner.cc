@@ -1,0 +1,300 @@
+#include "engine/plan/planner.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <utility>
+
+#include "engine/graph/signatures.h"
+#include "engine/plan/boxing.h"
+
+namespace mneme::plan {
+namespace {
+
+using graph::Graph;
+using graph::Operator;
+using graph::Sbp;
+using graph::Signature;
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+// The layouts in which a tensor exists, as bits.
+using Layouts = uint8_t;
+constexpr Layouts Bit(Sbp sbp) {
+  return sbp == Sbp::B() ? 1 : sbp == Sbp::S(1) ? 2 : sbp == Sbp::P() ? 4 : 0;
+}
+
+double ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
+
+bool InPlace(v1::OperatorKind kind) { return kind == v1::ROPE || kind == v1::CLAMP; }
+
+// Costs of one graph on one cluster, and where each tensor ends.
+class Model {
+ public:
+  Model(const Graph& graph, const Partition& partition, const CostModel& cost)
+      : graph_(graph), partition_(partition), cost_(cost) {
+    last_use_.assign(slots(), -1);
+    for (size_t i = 0; i < graph.operators.size(); ++i) {
+      const int32_t at = static_cast<int32_t>(i);
+      const Operator& op = graph.operators[i];
+      for (int32_t input : op.inputs) {
+        if (input >= 0) last_use_[input] = at;
+      }
+      if (op.kind == v1::ATTENTION) last_use_[CacheSlot(op)] = at;
+    }
+    last_use_[graph.logits] = static_cast<int32_t>(graph.operators.size());
+  }
+
+  // Tensors, and behind them the KV cache of each layer, which append and attention must see alike.
+  size_t slots() const { return graph_.tensors.size() + MostLayers(); }
+  int32_t last_use(int32_t slot) const { return last_use_[slot]; }
+
+  // Slots whose layouts matter after an operator reads or writes them.
+  int32_t CacheSlot(const Operator& op) const {
+    const int32_t layer = op.kind == v1::ATTENTION ? op.attributes.attention().layer()
+                                                   : op.attributes.kv_append().layer();
+    return static_cast<int32_t>(graph_.tensors.size()) + layer;
+  }
+
+  // Seconds to have `tensor` as `wanted`, given the layouts it has; these grow by what is made.
+  double Box(int32_t tensor, Sbp wanted, const Operator* reader, Layouts* has) const {
+    if (*has & Bit(wanted)) return 0;
+    const bool written = reader != nullptr && InPlace(reader->kind);
+    const bool whole = *has & Bit(Sbp::B());
+    if (wanted == Sbp::B()) return MakeWhole(tensor, has);
+    // A view of a whole register must not be written through, and who is absent adds nothing only
+    // to a sum.
+    const bool readable = wanted == Sbp::S(1) ? !written && !partition_.Of(tensor).empty()
+                                              : reader != nullptr && reader->kind == v1::ADDITION;
+    if (!readable) return kNever;
+    return whole ? 0 : MakeWhole(tensor, has);
+  }
+
+  double OperatorSeconds(const Operator& op, const Signature& s) const {
+    double bytes = 0;
+    for (size_t i = 0; i < op.weights.size(); ++i) {
+      if (op.weights[i] >= 0) bytes += WeightBytes(op, s, static_cast<int>(i));
+    }
+    switch (op.kind) {
+      case v1::EMBEDDING:
+      case v1::ROPE:
+      case v1::VALUE_PREFETCH:
+      case v1::PRODUCT_KEY_SELECT:
+        bytes = 0;  // a few rows
+        break;
+      case v1::ATTENTION: {
+        const v1::Attributes::Attention& a = op.attributes.attention();
+        int64_t heads = a.kv_heads();
+        if (s.inputs[0] == Sbp::S(1)) {
+          heads = Most(CutHeads(a.heads(), a.kv_heads(), partition_.ranks()).kv_heads);
+        }
+        bytes = 8.0 * static_cast<double>(heads * a.head_dim() * cost_.context);
+        break;
+      }
+      case v1::VALUE_GATHER: {
+        const v1::Attributes::Gather& a = op.attributes.gather();
+        const graph::Weight& table = graph_.weights[op.weights[0]];
+        bytes = cost_.row_penalty * Share(op.inputs[0], s.inputs[0]) *
+                static_cast<double>(a.selections() * (int64_t{a.pre_width()} + a.width())) *
+                ElementBytes(table.type);
+        break;
+      }
+      default:
+        break;
+    }
+    return bytes / cost_.bytes_per_second;
+  }
+
+  // What the schedule needs of the logits: all of them on rank 0.
+  double LogitsSeconds(Layouts has) const {
+    return has & Bit(Sbp::B()) ? 0 : Exchange(graph_.logits);
+  }
+
+ private:
+  int32_t MostLayers() const {
+    int32_t layers = 0;
+    for (const graph::KvLayer& kv : graph_.kv_layers) layers = std::max(layers, kv.layer + 1);
+    return layers;
+  }
+  static int64_t Most(const Parts& parts) {
+    int64_t most = 0;
+    for (const Part& part : parts) most = std::max(most, part.size());
+    return most;
+  }
+  // Of the fullest rank.
+  double Share(int32_t tensor, Sbp layout) const {
+    if (layout != Sbp::S(1)) return 1;
+    return static_cast<double>(Most(partition_.Of(tensor))) /
+           static_cast<double>(graph_.tensors[tensor].cols);
+  }
+  double WeightBytes(const Operator& op, const Signature& s, int operand) const {
+    const graph::Weight& w = graph_.weights[op.weights[operand]];
+    const double bytes = static_cast<double>(w.rows * w.cols) * ElementBytes(w.type);
+    if (op.kind != v1::LINEAR || s.weights[operand].kind != Sbp::Kind::kSplit) return bytes;
+    const bool out = operand == 1 || s.weights[0] == Sbp::S(0);
+    return bytes * Share(out ? op.outputs[0] : op.inputs[0], Sbp::S(1));
+  }
+  double Exchange(int32_t tensor) const {
+    return cost_.exchange_seconds + cost_.exchange_seconds_per_rank * partition_.ranks() +
+           4.0 * static_cast<double>(graph_.tensors[tensor].cols) / cost_.bytes_per_second;
+  }
+  double MakeWhole(int32_t tensor, Layouts* has) const {
+    *has |= Bit(Sbp::B());
+    return Exchange(tensor);
+  }
+
+  const Graph& graph_;
+  const Partition& partition_;
+  const CostModel cost_;
+  std::vector<int32_t> last_use_;
+};
+
+// One way to have come so far.
+struct State {
+  double seconds = 0;
+  int32_t before = -1;  // of the states before the last operator
+  int32_t signature = -1;
+};
+
+// Slots that live, ascending, each with its layouts.
+using Cut = std::vector<std::pair<int32_t, Layouts>>;
+
+Layouts* Find(Cut* cut, int32_t slot) {
+  for (auto& [s, layouts] : *cut) {
+    if (s == slot) return &layouts;
+  }
+  return nullptr;
+}
+
+// Runs one operator on a cut: its seconds, boxings included, or never.
+double Apply(const Model& model, const Operator& op, const Signature& s, int32_t at, Cut* cut) {
+  double seconds = model.OperatorSeconds(op, s);
+  for (size_t i = 0; i < op.inputs.size(); ++i) {
+    if (op.inputs[i] < 0) continue;
+    seconds += model.Box(op.inputs[i], s.inputs[i], &op, Find(cut, op.inputs[i]));
+  }
+  if (op.kind == v1::ATTENTION && *Find(cut, model.CacheSlot(op)) != Bit(s.inputs[0])) {
+    return kNever;
+  }
+  for (size_t i = 0; i < op.outputs.size(); ++i) {
+    if (op.outputs[i] >= 0 && model.last_use(op.outputs[i]) > at) {
+      cut->emplace_back(op.outputs[i], Bit(s.outputs[i]));
+    }
+  }
+  if (op.kind == v1::KV_APPEND) cut->emplace_back(model.CacheSlot(op), Bit(s.inputs[0]));
+  std::erase_if(*cut, [&](const auto& slot) { return model.last_use(slot.first) <= at; });
+  std::sort(cut->begin(), cut->end());
+  return seconds;
+}
+
+bool HasParts(const Partition& partition, int32_t tensor, Sbp layout) {
+  if (layout.kind != Sbp::Kind::kSplit) return true;
+  return layout.axis == 1 && (tensor < 0 || !partition.Of(tensor).empty());
+}
+
+bool Runnable(const Graph& graph, const Partition& partition, const Operator& op,
+              const Signature& s) {
+  for (size_t i = 0; i < op.inputs.size(); ++i) {
+    if (!HasParts(partition, op.inputs[i], s.inputs[i])) return false;
+  }
+  for (size_t i = 0; i < op.outputs.size(); ++i) {
+    if (!HasParts(partition, op.outputs[i], s.outputs[i])) return false;
+  }
+  if (op.kind == v1::LINEAR) return true;
+  // Split embeddings, keys and tables are not executed yet.
+  for (size_t i = 0; i < op.weights.size(); ++i) {
+    if (op.weights[i] >= 0 && s.weights[i] != Sbp::B()) return false;
+  }
+  static_cast<void>(graph);
+  return true;
+}
+
+}  // namespace
+
+std::vector<Signature> RunnableSignatures(const Graph& graph, const Partition& partition,
+                                          const Operator& op) {
+  std::vector<Signature> runnable;
+  for (const Signature& s : graph::Signatures(graph, op)) {
+    if (runnable.empty() || (partition.ranks() > 1 && Runnable(graph, partition, op, s))) {
+      runnable.push_back(s);
+    }
+  }
+  return runnable;
+}
+
+Choice ChooseSignatures(const Graph& graph, const Partition& partition, const CostModel& cost) {
+  const Model model(graph, partition, cost);
+  const size_t count = graph.operators.size();
+  std::vector<std::vector<Signature>> options;
+  std::vector<std::vector<State>> steps;  // after each operator
+  std::vector<Cut> cuts = {{}};
+  std::vector<State> states = {{}};
+  for (size_t i = 0; i < count; ++i) {
+    const Operator& op = graph.operators[i];
+    options.push_back(RunnableSignatures(graph, partition, op));
+    std::map<Cut, State> next;
+    for (size_t from = 0; from < states.size(); ++from) {
+      for (size_t s = 0; s < options[i].size(); ++s) {
+        Cut cut = cuts[from];
+        const double seconds =
+            states[from].seconds + Apply(model, op, options[i][s], static_cast<int32_t>(i), &cut);
+        if (seconds == kNever) continue;
+        const State state{seconds, static_cast<int32_t>(from), static_cast<int32_t>(s)};
+        const auto [it, inserted] = next.try_emplace(std::move(cut), state);
+        if (!inserted && state.seconds < it->second.seconds) it->second = state;
+      }
+    }
+    cuts.clear();
+    states.clear();
+    for (auto& [cut, state] : next) {
+      cuts.push_back(cut);
+      states.push_back(state);
+    }
+    steps.push_back(states);
+  }
+  Choice choice;
+  choice.seconds = kNever;
+  int32_t best = 0;
+  for (size_t i = 0; i < states.size(); ++i) {
+    const Layouts* logits = Find(&cuts[i], graph.logits);
+    const double seconds = states[i].seconds + (logits ? model.LogitsSeconds(*logits) : 0);
+    if (seconds >= choice.seconds) continue;
+    choice.seconds = seconds;
+    best = static_cast<int32_t>(i);
+  }
+  choice.signatures.resize(count);
+  for (size_t i = count; i-- > 0;) {
+    const State& state = steps[i][best];
+    choice.signatures[i] = options[i][state.signature];
+    best = state.before;
+  }
+  return choice;
+}
+
+int32_t ChooseRanks(const Graph& graph, int32_t most, const CostModel& cost) {
+  int32_t best = 1;
+  double least = kNever;
+  for (int32_t ranks = 1; ranks <= most; ranks = 2 * ranks < most ? 2 * ranks : most) {
+    const double seconds = ChooseSignatures(graph, Partition(graph, ranks), cost).seconds;
+    if (seconds < least) {
+      least = seconds;
+      best = ranks;
+    }
+    if (ranks == most) break;
+  }
+  return best;
+}
+
+double ModelledSeconds(const Graph& graph, const Partition& partition, const CostModel& cost,
+                       const std::vector<Signature>& signatures) {
+  const Model model(graph, partition, cost);
+  Cut cut;
+  double seconds = 0;
+  for (size_t i = 0; i < graph.operators.size() && seconds < kNever; ++i) {
+    seconds += Apply(model, graph.operators[i], signatures[i], static_cast<int32_t>(i), &cut);
+  }
+  const Layouts* logits = Find(&cut, graph.logits);
+  return seconds + (logits != nullptr ? model.LogitsSeconds(*logits) : 0);
+}
+
+}  // namespace mneme::plan
