@@ -3,7 +3,7 @@
 // runtime's own share of it, and what schedule and gRPC add. The limit is the speed at which this
 // machine reads as many bytes as a step does, measured in the same run.
 //
-//   stream_bench [MODEL_DIRECTORY [RANKS]]
+//   stream_bench [MODEL_DIRECTORY [RANKS]]      RANKS 0, the default: as many as pay
 
 #include <algorithm>
 #include <chrono>
@@ -88,6 +88,7 @@ absl::Status Measure(const std::string& directory, int ranks) {
   if (!local.ok()) return local.status();
   auto client = client::Client::Connect({.address = (*local)->server().address()});
   if (!client.ok()) return client.status();
+  ranks = (*local)->serving().plan().cluster().ranks();
   const int vocab = static_cast<int>((*local)->serving().checkpoint().model.vocab_size);
 
   if (auto warm = Run(client->get(), Request(0, vocab, 64)); !warm.ok()) return warm.status();
@@ -115,8 +116,9 @@ absl::Status Measure(const std::string& directory, int ranks) {
       (after->runtime_seconds_total() - before->runtime_seconds_total()) / steps;
   const double bytes =
       (ReadBytes(after->traffic_total()) - ReadBytes(before->traffic_total())) / steps;
+  // Each rank reads about as much, at the speed of one thread at best.
   const double limit =
-      kernels::MeasureReadBandwidth(static_cast<int64_t>(bytes), kernels::DetectIsa());
+      ranks * kernels::MeasureReadBandwidth(static_cast<int64_t>(bytes), kernels::DetectIsa());
   std::printf("%s, one stream, %d prompt and %d output tokens, %d runs, %d rank%s\n",
               directory.c_str(), kPromptTokens, kOutputTokens, kStreams, ranks,
               ranks == 1 ? "" : "s");
@@ -133,8 +135,9 @@ absl::Status Measure(const std::string& directory, int ranks) {
       (std::accumulate(gaps.begin(), gaps.end(), 0.0) / static_cast<double>(gaps.size()) - step_s) *
           1e3);
   std::printf(
-      "a step reads          %7.2f MB at %.1f GB/s = %.0f %% of the %.1f GB/s of one thread\n",
-      bytes / 1e6, bytes / step_s / 1e9, 100 * bytes / step_s / limit, limit / 1e9);
+      "a step reads          %7.2f MB at %.1f GB/s = %.0f %% of the %.1f GB/s of %d thread%s\n",
+      bytes / 1e6, bytes / step_s / 1e9, 100 * bytes / step_s / limit, limit / 1e9, ranks,
+      ranks == 1 ? "" : "s");
   return absl::OkStatus();
 }
 
@@ -142,8 +145,8 @@ absl::Status Measure(const std::string& directory, int ranks) {
 }  // namespace mneme
 
 int main(int argc, char** argv) {
-  const absl::Status status = mneme::Measure(
-      argc > 1 ? argv[1] : "models/demo/ultramem", argc > 2 ? std::atoi(argv[2]) : 1);
+  const absl::Status status = mneme::Measure(argc > 1 ? argv[1] : "models/demo/ultramem",
+                                             argc > 2 ? std::atoi(argv[2]) : 0);
   if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;
 }

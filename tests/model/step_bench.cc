@@ -47,8 +47,8 @@ class Bench {
     const uint64_t read =
         std::accumulate(traffic.read_bytes.begin(), traffic.read_bytes.end(), uint64_t{0}) -
         traffic.read_bytes[static_cast<int>(kernels::TrafficClass::kActivations)];
-    const double limit =
-        kernels::MeasureReadBandwidth(static_cast<int64_t>(read), kernels::DetectIsa());
+    const double limit = executor_.ranks() * kernels::MeasureReadBandwidth(
+                                                 static_cast<int64_t>(read), kernels::DetectIsa());
     const double tokens = sequences * rows;
     std::printf("%-14s %4d x %-4d  %8.1f us  p99 %8.1f us  %8.0f tokens/s  reads %6.2f MB", name,
                 sequences, rows, median * 1e6, seconds[seconds.size() * 99 / 100] * 1e6,
