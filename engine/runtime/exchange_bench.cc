@@ -1,0 +1,85 @@
+// What it takes ranks of one process to meet, and to sum a partial tensor: median of one exchange,
+// every rank a thread that does nothing else.
+//
+//   exchange_bench [RANKS]      default: as many as cores
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+#include "engine/runtime/exchange.h"
+#include "kernels/device/buffer.h"
+#include "kernels/device/host_cores.h"
+#include "kernels/rank_sum/rank_sum.h"
+
+namespace mneme::runtime {
+namespace {
+
+constexpr int kRounds = 20'000;
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void Print(const char* what, int64_t bytes, std::vector<double> seconds) {
+  std::sort(seconds.begin(), seconds.end());
+  std::printf("%-28s %8ld bytes  %7.2f us median  %7.2f us p99\n", what, static_cast<long>(bytes),
+              seconds[seconds.size() / 2] * 1e6, seconds[seconds.size() * 99 / 100] * 1e6);
+}
+
+// As an all-reduce of few rows does it: meet, then sum what all ranks have.
+void Bench(int32_t ranks, int64_t bytes) {
+  Exchange exchange(ranks, std::chrono::microseconds(50));
+  const int64_t floats = bytes / 4;
+  std::vector<kernels::Buffer> arenas;
+  for (int32_t r = 0; r < ranks; ++r) {
+    // Two addends in turn, as a plan places them, and the sum.
+    absl::StatusOr<kernels::Buffer> arena =
+        kernels::Buffer::Allocate(3 * bytes + 64, kernels::Pages::kNormal);
+    if (!arena.ok()) return;
+    arenas.push_back(std::move(*arena));
+    std::fill_n(reinterpret_cast<float*>(arenas[r].data()), 3 * floats, 1.0f);
+  }
+  const kernels::RankSumFn sum = kernels::ResolveRankSum(kernels::DetectIsa());
+  std::vector<double> seconds;
+  std::vector<std::thread> threads;
+  for (int32_t r = 0; r < ranks; ++r) {
+    threads.emplace_back([&, r] {
+      std::vector<const float*> addends(ranks);
+      double last = Now();
+      for (int round = 0; round < kRounds; ++round) {
+        auto* own = reinterpret_cast<float*>(arenas[r].data()) + round % 2 * floats;
+        for (int64_t i = 0; i < floats; i += 16) own[i] = static_cast<float>(round);
+        exchange.Meet(r);
+        if (bytes > 0) {
+          for (int32_t other = 0; other < ranks; ++other) {
+            addends[other] =
+                reinterpret_cast<const float*>(arenas[other].data()) + round % 2 * floats;
+          }
+          sum({.addends = addends,
+               .addend_stride = floats,
+               .y = {reinterpret_cast<float*>(arenas[r].data()) + 2 * floats, 1, floats, floats}});
+        }
+        if (r > 0) continue;
+        const double now = Now();
+        seconds.push_back(now - last);
+        last = now;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  Print(bytes == 0 ? "meeting" : "all-reduce (write, meet, sum)", bytes, seconds);
+}
+
+}  // namespace
+}  // namespace mneme::runtime
+
+int main(int argc, char** argv) {
+  const int ranks = argc > 1 ? std::atoi(argv[1]) : mneme::kernels::UsableCores();
+  std::printf("%d ranks on %d cores\n", ranks, mneme::kernels::UsableCores());
+  for (int64_t bytes : {0, 1 << 10, 8 << 10, 32 << 10}) mneme::runtime::Bench(ranks, bytes);
+  return 0;
+}
