@@ -11,6 +11,7 @@
 #include "engine/plan/compile.h"
 #include "kernels/device/host_cores.h"
 #include "kernels/device/host_memory.h"
+#include "loader/families/shapes.h"
 
 namespace mneme {
 namespace {
@@ -103,9 +104,9 @@ int64_t MadeWeightBytes(const v1::Plan& plan, const ModelOptions& options) {
   return bytes;
 }
 
-absl::Status CheckMemory(const v1::Plan& plan, const ModelOptions& options) {
+// weights: bytes of them that are made in memory.
+absl::Status CheckMemory(const v1::Plan& plan, int64_t weights) {
   const int64_t available = kernels::AvailableHostMemory();
-  const int64_t weights = MadeWeightBytes(plan, options);
   v1::RankMemory memory;
   for (const v1::RankMemory& rank : plan.memory()) {
     memory.set_kv_bytes(memory.kv_bytes() + rank.kv_bytes());
@@ -129,6 +130,34 @@ std::string ModelName(const std::string& directory) {
   return name.empty() || name == "." ? directory : name;
 }
 
+// Graph and plan of planned->checkpoint's model.
+absl::Status CompileModel(const std::string& name, const graph::WeightTypes& types,
+                          const ModelOptions& options, PlannedModel* planned) {
+  loader::ModelDescription& model = planned->checkpoint.model;
+  if (absl::Status s = LimitContext(options.max_model_len, &model); !s.ok()) return s;
+  const graph::Graph graph = graph::BuildMemoryTransformer(model, types);
+  absl::StatusOr<v1::StepLimits> limits = Limits(options, graph, model);
+  if (!limits.ok()) return limits.status();
+  const int32_t ranks =
+      options.ranks != 0
+          ? options.ranks
+          : plan::ChooseRanks(graph, std::min(kernels::UsableCores(), plan::kMaxRanks),
+                              options.cost);
+  plan::CompileOptions compile;
+  compile.model_name = name;
+  compile.cluster.set_name(absl::StrCat(ranks, "xcpu"));
+  compile.cluster.set_device("cpu");
+  compile.cluster.set_ranks(ranks);
+  compile.cluster.set_isa(kernels::IsaName(options.isa.value_or(kernels::DetectIsa())));
+  compile.cost = options.cost;
+  compile.limits = *limits;
+  compile.keep_trace = options.trace;
+  absl::StatusOr<v1::Plan> plan = plan::Compile(graph, compile);
+  if (!plan.ok()) return plan.status();
+  planned->plan = *std::move(plan);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options) {
@@ -137,38 +166,48 @@ absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options) {
   if (!checkpoint.ok()) return checkpoint.status();
   PlannedModel planned;
   planned.checkpoint = std::move(*checkpoint);
-  absl::Status limited = LimitContext(options.max_model_len, &planned.checkpoint.model);
-  if (!limited.ok()) return limited;
   const loader::Checkpoint& c = planned.checkpoint;
-  const graph::Graph graph =
-      graph::BuildMemoryTransformer(c.model, [&](const loader::WeightId& id) {
-        return ElementOf(*c.weights.at(id).parts.back().tensor, options);
-      });
-  absl::StatusOr<v1::StepLimits> limits = Limits(options, graph, c.model);
-  if (!limits.ok()) return limits.status();
-  plan::CompileOptions compile;
-  compile.model_name = ModelName(options.model_directory);
-  const int32_t ranks =
-      options.ranks != 0
-          ? options.ranks
-          : plan::ChooseRanks(graph, std::min(kernels::UsableCores(), plan::kMaxRanks),
-                              options.cost);
-  compile.cluster.set_name(absl::StrCat(ranks, "xcpu"));
-  compile.cluster.set_device("cpu");
-  compile.cluster.set_ranks(ranks);
-  compile.cost = options.cost;
-  compile.cluster.set_isa(kernels::IsaName(options.isa.value_or(kernels::DetectIsa())));
-  compile.limits = *limits;
-  compile.keep_trace = options.trace;
-  absl::StatusOr<v1::Plan> plan = plan::Compile(graph, compile);
-  if (!plan.ok()) return plan.status();
-  planned.plan = std::move(*plan);
+  const auto type = [&](const loader::WeightId& id) {
+    return ElementOf(*c.weights.at(id).parts.back().tensor, options);
+  };
+  absl::Status status = CompileModel(ModelName(options.model_directory), type, options, &planned);
+  if (!status.ok()) return status;
   return planned;
+}
+
+absl::StatusOr<PlannedModel> PlanShape(const std::string& shape, int64_t layers,
+                                       const ModelOptions& options) {
+  absl::StatusOr<loader::ModelDescription> model = loader::DescribeShape(shape, layers);
+  if (!model.ok()) return model.status();
+  PlannedModel planned;
+  planned.checkpoint.model = *std::move(model);
+  const auto type = [](const loader::WeightId&) { return v1::BF16; };
+  absl::Status status = CompileModel(shape, type, options, &planned);
+  if (!status.ok()) return status;
+  return planned;
+}
+
+absl::StatusOr<loader::PackedWeights> GenerateModel(const PlannedModel& planned, uint64_t seed) {
+  int64_t bytes = 0;
+  std::vector<loader::GeneratedWeight> weights;
+  for (const v1::Weight& w : planned.plan.weights()) {
+    if (!w.shared_with().empty()) continue;
+    bytes += w.bytes();
+    weights.push_back({.id = {static_cast<loader::Role>(w.role()), w.layer()},
+                       .dtype = w.type() == v1::BF16  ? kernels::DType::kBf16
+                                : w.type() == v1::I32 ? kernels::DType::kI32
+                                                      : kernels::DType::kF32,
+                       .rows = w.shape(0),
+                       .cols = w.shape(1),
+                       .table_row_bytes = w.value_table() ? w.bytes() / w.shape(0) : 0});
+  }
+  if (absl::Status status = CheckMemory(planned.plan, bytes); !status.ok()) return status;
+  return loader::PackedWeights::Generate(planned.checkpoint.model, weights, seed);
 }
 
 absl::StatusOr<loader::PackedWeights> PackModel(const PlannedModel& planned,
                                                 const ModelOptions& options) {
-  absl::Status status = CheckMemory(planned.plan, options);
+  absl::Status status = CheckMemory(planned.plan, MadeWeightBytes(planned.plan, options));
   if (!status.ok()) return status;
   std::vector<loader::WeightId> ids;
   for (const v1::Weight& w : planned.plan.weights()) {

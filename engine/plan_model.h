@@ -51,6 +51,15 @@ struct PlannedModel {
 // Errors name the file and the tensor or field, or the option, and the values.
 absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options);
 
+// A published size (loader/families/shapes.h) in place of a model directory, with its first
+// `layers` layers (0: all), weights in bf16. The checkpoint has a model, but no weights:
+// GenerateModel makes them up. Errors: those of DescribeShape and PlanModel.
+absl::StatusOr<PlannedModel> PlanShape(const std::string& shape, int64_t layers,
+                                       const ModelOptions& options);
+
+// Made-up weights for what PlanShape planned; RESOURCE_EXHAUSTED as PackModel.
+absl::StatusOr<loader::PackedWeights> GenerateModel(const PlannedModel& planned, uint64_t seed);
+
 // The weights that the plan's actors read, packed as it says. RESOURCE_EXHAUSTED with the bytes
 // when what must be made in memory (tables, converted weights, KV cache, registers) is more than is
 // free: the system itself would refuse nothing and end the process halfway.

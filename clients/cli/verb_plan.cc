@@ -1,30 +1,26 @@
-#include "clients/cli/local_server.h"
 #include "clients/cli/model_flags.h"
+#include "clients/cli/shape_flags.h"
 #include "clients/cli/verbs.h"
 #include "engine/plan/explain.h"
-#include "engine/plan_model.h"
 
 namespace mneme::cli {
 
 int RunPlan(const Invocation& invocation) {
   ModelFlags model_flags;
+  ShapeFlags shape_flags;
   bool explain = false;
   bool text = false;
   FlagTable flags(
       "plan", "",
       "Compiles a model's plan without reading its weights and prints it: the operators "
       "in their order, the memory of each rank, the bytes a token costs.");
-  model_flags.AddTo(&flags, "The checkpoint. Without it: the demo model.");
+  model_flags.AddTo(&flags, "The checkpoint. Without it and --shape: the demo model.");
+  shape_flags.AddTo(&flags);
   flags.Add("explain", &explain, "Print the plan for a person (also without this flag).");
   flags.Add("proto", &text, "Print the Plan message itself, as protobuf text.");
   int exit_status = 0;
   if (!ParseFlags(invocation, &flags, 0, &exit_status)) return exit_status;
-  const absl::StatusOr<std::string> directory = ModelOrDemo(model_flags, invocation.executable);
-  if (!directory.ok()) return Fail(invocation, "plan", directory.status());
-  model_flags.model = *directory;
-  const absl::StatusOr<ModelOptions> options = model_flags.ToOptions();
-  if (!options.ok()) return Fail(invocation, "plan", options.status());
-  const absl::StatusOr<PlannedModel> planned = PlanModel(*options);
+  const absl::StatusOr<PlannedModel> planned = shape_flags.Plan(model_flags, invocation.executable);
   if (!planned.ok()) return Fail(invocation, "plan", planned.status());
   invocation.out << (text ? planned->plan.DebugString() : plan::Explain(planned->plan));
   return 0;

@@ -65,6 +65,38 @@ TEST(VerbTest, NumbersOutsideOfTheirRangesAreRefused) {
   EXPECT_EQ(Mneme({"demo", "--streams=0"}).err, "mneme demo: --streams: 0 is not in [1, 256]\n");
 }
 
+TEST(PlanTest, ShapesArePlannedWithoutAFile) {
+  const Outcome outcome = Mneme({"plan", "--shape", "ultramem-1b-7b", "--ranks", "2"});
+  EXPECT_EQ(outcome.exit_status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr(" of ultramem-1b-7b (ultramem_v2) on 2xcpu: 2 ranks"));
+  EXPECT_THAT(outcome.out, HasSubstr("rank 1 holds weights "));
+  EXPECT_THAT(outcome.out, HasSubstr("all_reduce"));
+  EXPECT_THAT(Mneme({"plan", "--shape", "x"}).err, HasSubstr("there is no shape 'x'; there are "));
+  EXPECT_THAT(Mneme({"plan", "--shape", "ultramem-1b-7b", "--layers=17"}).err,
+              HasSubstr("layers is 17, ultramem-1b-7b has 16"));
+  EXPECT_THAT(Mneme({"plan", "--model", kModel, "--shape", "x"}).err,
+              HasSubstr("--shape: 'x' and --model: 'models/demo/ultramem' exclude each other"));
+  EXPECT_THAT(Mneme({"plan", "--layers=2"}).err, HasSubstr("--layers: 2 goes with --shape"));
+  EXPECT_THAT(Mneme({"plan", "--model", kModel, "--ranks=65"}).err,
+              HasSubstr("--ranks: 65 is not in [0, 64]"));
+}
+
+TEST(BenchTest, TimesTheStepsOfAModel) {
+  const Outcome outcome = Mneme({"bench", "model", "--model", kModel, "--ranks=2", "--batch=3",
+                                 "--prefill=20", "--steps=3", "--context=40"});
+  EXPECT_EQ(outcome.exit_status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("2 ranks, context 40, 3 steps each"));
+  EXPECT_THAT(outcome.out, HasSubstr("decode      3 x 1"));
+  EXPECT_THAT(outcome.out, HasSubstr("prefill     1 x 20"));
+  EXPECT_THAT(outcome.out, HasSubstr("ALL_REDUCE"));
+  EXPECT_EQ(Mneme({"bench"}).err,
+            "mneme bench: INVALID_ARGUMENT: what to measure: `bench model`\n");
+  EXPECT_THAT(Mneme({"bench", "model", "--model", kModel, "--batch=65", "--steps=1"}).err,
+              HasSubstr("a batch of 65 sequences is more than the plan's 64"));
+  EXPECT_THAT(Mneme({"bench", "model", "--model", kModel, "--context=1024", "--steps=1"}).err,
+              HasSubstr("a context of 1024 and a prefill of 64 must fit 1024 positions"));
+}
+
 TEST(TokenizeTest, AnswersEachLineAndGoesOnAfterABadOne) {
   const Outcome outcome = Mneme({"tokenize", "--tokenizer", kModel, "--json"},
                                 "{\"text\": \"hacker: n.\", \"add_special\": true}\n"

@@ -16,6 +16,7 @@ int RunTokenize(const Invocation& invocation);
 int RunDetokenize(const Invocation& invocation);
 int RunDemo(const Invocation& invocation);
 int RunLoadVerb(const Invocation& invocation);
+int RunBench(const Invocation& invocation);
 
 inline constexpr Verb kVerbs[] = {
     {"demo", "stream text from the demo model and measure it", RunDemo},
@@ -23,6 +24,7 @@ inline constexpr Verb kVerbs[] = {
     {"generate", "generate text through a server", RunGenerate},
     {"eval", "logits, greedy tokens or the loss of a text", RunEval},
     {"load", "measure a server: latencies, rates, bytes per token", RunLoadVerb},
+    {"bench", "time the steps of a model, operator by operator", RunBench},
     {"plan", "how a model would run: operators, memory, bytes per token", RunPlan},
     {"inspect", "what a checkpoint holds, or why it is refused", RunInspect},
     {"tokenize", "texts to token ids", RunTokenize},

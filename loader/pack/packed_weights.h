@@ -46,6 +46,15 @@ struct PackOptions {
   bool huge_pages = true;
 };
 
+// A weight to be made up: what a plan says of it.
+struct GeneratedWeight {
+  WeightId id;
+  kernels::DType dtype = kernels::DType::kF32;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  int64_t table_row_bytes = 0;  // of a value table, padding included; else 0
+};
+
 class PackedWeights {
  public:
   // Packs the weights `ids` of `checkpoint` (ids it has no source for: INVALID_ARGUMENT by name).
@@ -53,6 +62,12 @@ class PackedWeights {
   static absl::StatusOr<PackedWeights> Pack(const Checkpoint& checkpoint,
                                             const std::vector<WeightId>& ids,
                                             const PackOptions& options);
+  // Weights of `model` that are nothing but numbers of a sensible size, in the form that packed ones
+  // have: to measure a model that is not there. The same seed gives the same numbers.
+  // RESOURCE_EXHAUSTED with the bytes when the system refuses.
+  static absl::StatusOr<PackedWeights> Generate(const ModelDescription& model,
+                                                const std::vector<GeneratedWeight>& weights,
+                                                uint64_t seed);
   // REQUIRES: id was among the packed ones.
   const PackedWeight& at(const WeightId& id) const;
   int64_t owned_bytes() const;

@@ -1,0 +1,127 @@
+#include "clients/cli/model_bench.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "kernels/simd/machine_limits.h"
+
+namespace mneme::cli {
+namespace {
+
+class Bench {
+ public:
+  Bench(const ModelBenchOptions& options, int32_t vocab, runtime::LocalExecutor* executor,
+        std::ostream& out)
+      : options_(options), vocab_(vocab), executor_(*executor), out_(out) {}
+
+  // Steps of `rows` tokens of each of `sequences` sequences, at positions `context` and following;
+  // logits of the last row of each.
+  void Run(const char* name, int32_t sequences, int32_t context, int32_t rows) {
+    const std::vector<runtime::ActorProfile> before = executor_.rank(0).Profile();
+    std::vector<double> seconds;
+    double runtime_seconds = 0;
+    kernels::Traffic traffic;
+    for (int32_t i = 0; i < options_.steps; ++i) {
+      Fill(executor_.NextStep(), sequences, context, rows, /*tables=*/i == 0);
+      executor_.Submit();
+      const runtime::StepResult& result = executor_.Wait();
+      seconds.push_back(result.step_seconds);
+      runtime_seconds += result.runtime_seconds;
+      traffic = result.traffic;
+      executor_.Release();
+    }
+    const double total = std::accumulate(seconds.begin(), seconds.end(), 0.0);
+    std::sort(seconds.begin(), seconds.end());
+    const double median = seconds[seconds.size() / 2];
+    const uint64_t read =
+        std::accumulate(traffic.read_bytes.begin(), traffic.read_bytes.end(), uint64_t{0}) -
+        traffic.read_bytes[static_cast<int>(kernels::TrafficClass::kActivations)];
+    const double limit = executor_.ranks() * kernels::MeasureReadBandwidth(
+                                                 static_cast<int64_t>(read), kernels::DetectIsa());
+    const double tokens = static_cast<double>(sequences) * rows;
+    const double rate = static_cast<double>(read) / median;
+    out_ << absl::StrFormat(
+        "%-8s %4d x %-4d %9.1f us  p99 %9.1f us  %8.0f tokens/s  reads %8.2f MB", name, sequences,
+        rows, median * 1e6, seconds[seconds.size() * 99 / 100] * 1e6, tokens / median,
+        static_cast<double>(read) / 1e6);
+    out_ << absl::StrFormat("  %5.1f GB/s = %3.0f %% of %5.1f  runtime %4.2f %%\n", rate / 1e9,
+                            100 * rate / limit, limit / 1e9, 100 * runtime_seconds / total);
+    PrintOperators(before, total);
+  }
+
+ private:
+  void Fill(runtime::Step* step, int32_t sequences, int32_t context, int32_t rows, bool tables) {
+    tokens_.resize(rows);
+    const runtime::StepLimits& limits = executor_.limits();
+    const int32_t blocks = (context + rows + limits.kv_block_tokens - 1) / limits.kv_block_tokens;
+    for (int32_t s = 0; s < sequences; ++s) {
+      if (tables) {
+        for (int32_t b = 0; b < blocks; ++b) {
+          step->AddBlockChange(s, b, (s * blocks + b) % limits.kv_blocks);
+        }
+      }
+      for (int32_t& token : tokens_) token = static_cast<int32_t>(next_token_++ * 7919 % vocab_);
+      step->AddSpan(s, context, tokens_);
+      step->AddLogitRow(step->tokens() - 1);
+    }
+  }
+
+  void PrintOperators(const std::vector<runtime::ActorProfile>& before, double total) {
+    std::map<std::string, double> by_kind;
+    const std::vector<runtime::ActorProfile> after = executor_.rank(0).Profile();
+    for (size_t i = 0; i < after.size(); ++i) {
+      by_kind[v1::OperatorKind_Name(after[i].kind)] += after[i].seconds - before[i].seconds;
+    }
+    std::vector<std::pair<double, std::string>> order;
+    for (const auto& [kind, seconds] : by_kind) order.emplace_back(seconds, kind);
+    std::sort(order.rbegin(), order.rend());
+    for (const auto& [seconds, kind] : order) {
+      out_ << absl::StrFormat("    %-24s %9.1f us  %4.1f %%\n", kind,
+                              seconds / options_.steps * 1e6, 100 * seconds / total);
+    }
+  }
+
+  const ModelBenchOptions& options_;
+  const int32_t vocab_;
+  runtime::LocalExecutor& executor_;
+  std::ostream& out_;
+  std::vector<int32_t> tokens_;
+  int64_t next_token_ = 1;
+};
+
+absl::Status Check(const ModelBenchOptions& options, const runtime::StepLimits& limits) {
+  for (int32_t batch : options.batches) {
+    if (batch > limits.max_sequences) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "a batch of ", batch, " sequences is more than the plan's ", limits.max_sequences));
+    }
+  }
+  if (options.prefill > limits.max_tokens) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a prefill of ", options.prefill, " tokens is more than a step's ", limits.max_tokens));
+  }
+  if (options.context >= limits.max_positions || options.prefill > limits.max_positions) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a context of ", options.context, " and a prefill of ", options.prefill,
+                     " must fit ", limits.max_positions, " positions"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status BenchModel(const ModelBenchOptions& options, int32_t vocab,
+                        runtime::LocalExecutor* executor, std::ostream& out) {
+  if (absl::Status s = Check(options, executor->limits()); !s.ok()) return s;
+  Bench bench(options, vocab, executor, out);
+  for (int32_t batch : options.batches) bench.Run("decode", batch, options.context, 1);
+  if (options.prefill > 0) bench.Run("prefill", 1, 0, options.prefill);
+  return absl::OkStatus();
+}
+
+}  // namespace mneme::cli

@@ -1,0 +1,30 @@
+// Times the steps of a model, without schedule or gRPC.
+#ifndef MNEME_CLIENTS_CLI_MODEL_BENCH_H_
+#define MNEME_CLIENTS_CLI_MODEL_BENCH_H_
+
+#include <cstdint>
+#include <ostream>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/runtime/local_executor.h"
+
+namespace mneme::cli {
+
+struct ModelBenchOptions {
+  std::vector<int32_t> batches = {1, 8, 32};  // sequences of a decode step
+  int32_t context = 128;                      // tokens that each sequence has before a decode step
+  int32_t prefill = 64;                       // tokens of a prefill of one sequence; 0: none
+  int32_t steps = 200;                        // of each kind
+};
+
+// Prints for each kind of step its median time, the bytes it read against the speed at which as
+// many threads as there are ranks read as many, the runtime's own share, and the time by operator
+// on rank 0. INVALID_ARGUMENT names what the plan's limits do not allow. vocab: token ids are below
+// it.
+absl::Status BenchModel(const ModelBenchOptions& options, int32_t vocab,
+                        runtime::LocalExecutor* executor, std::ostream& out);
+
+}  // namespace mneme::cli
+
+#endif  // MNEME_CLIENTS_CLI_MODEL_BENCH_H_

@@ -1,0 +1,58 @@
+#include "clients/cli/model_bench.h"
+#include "clients/cli/model_flags.h"
+#include "clients/cli/shape_flags.h"
+#include "clients/cli/verbs.h"
+
+namespace mneme::cli {
+namespace {
+
+absl::Status Bench(const Invocation& invocation, const ModelFlags& model, const ShapeFlags& shape,
+                   const ModelBenchOptions& bench) {
+  const absl::StatusOr<PlannedModel> planned = shape.Plan(model, invocation.executable);
+  if (!planned.ok()) return planned.status();
+  const absl::StatusOr<ModelOptions> options = model.ToOptions();
+  if (!options.ok()) return options.status();
+  const absl::StatusOr<loader::PackedWeights> weights =
+      shape.given() ? GenerateModel(*planned, /*seed=*/1) : PackModel(*planned, *options);
+  if (!weights.ok()) return weights.status();
+  const auto executor =
+      runtime::LocalExecutor::Create(planned->plan, *weights, options->reference_kernels);
+  if (!executor.ok()) return executor.status();
+  const int32_t ranks = (*executor)->ranks();
+  invocation.out << planned->plan.model() << ", " << planned->checkpoint.model.layers
+                 << " layers, instructions " << planned->plan.cluster().isa() << ", " << ranks
+                 << (ranks == 1 ? " rank" : " ranks") << ", context " << bench.context << ", "
+                 << bench.steps << " steps each\n";
+  return BenchModel(bench, static_cast<int32_t>(planned->checkpoint.model.vocab_size),
+                    executor->get(), invocation.out);
+}
+
+}  // namespace
+
+int RunBench(const Invocation& invocation) {
+  ModelFlags model;
+  ShapeFlags shape;
+  ModelBenchOptions bench;
+  int32_t batch = 0;
+  FlagTable flags("bench", "model",
+                  "Times the steps of a model without schedule and gRPC: decode at several batch "
+                  "sizes and a prefill, with the bytes read, the machine's limit and the time by "
+                  "operator. A shape gets made-up weights.");
+  model.AddTo(&flags, "The checkpoint. Without it and --shape: the demo model.");
+  shape.AddTo(&flags);
+  flags.Add("batch", &batch, {0, 4096}, "B", "Sequences of a decode step; 0: 1, 8 and 32.");
+  flags.Add("context", &bench.context, {0, 1 << 24}, "N",
+            "Tokens that each sequence has before a decode step.");
+  flags.Add("prefill", &bench.prefill, {0, 1 << 20}, "N", "Tokens of the prefill; 0: none.");
+  flags.Add("steps", &bench.steps, {1, 1 << 20}, "N", "Steps of each kind.");
+  int exit_status = 0;
+  if (!ParseFlags(invocation, &flags, 1, &exit_status)) return exit_status;
+  if (flags.positionals() != std::vector<std::string>{"model"}) {
+    return Fail(invocation, "bench", absl::InvalidArgumentError("what to measure: `bench model`"));
+  }
+  if (batch > 0) bench.batches = {batch};
+  const absl::Status status = Bench(invocation, model, shape, bench);
+  return status.ok() ? 0 : Fail(invocation, "bench", status);
+}
+
+}  // namespace mneme::cli

@@ -1,0 +1,42 @@
+#include "loader/families/shapes.h"
+
+#include "gtest/gtest.h"
+
+namespace mneme::loader {
+namespace {
+
+TEST(ShapesTest, AreOfThePublishedSize) {
+  const ModelDescription small = DescribeShape("ultramem-1b-7b", 0).value();
+  EXPECT_EQ(small.architecture, "ultramem_v2");
+  EXPECT_EQ(small.layers, 16);
+  EXPECT_EQ(small.ffn.hidden, 5632);
+  ASSERT_TRUE(small.memory.has_value());
+  // 6.0 M slots of 1024 values, 6.1 B in all.
+  EXPECT_NEAR(static_cast<double>(small.memory->slots), 6.0e6, 0.05e6);
+  EXPECT_EQ(small.memory->value_dim + small.memory->pre_value_dim, 1024);
+  EXPECT_EQ(small.memory->top_k, 32);
+  const ModelDescription large = DescribeShape("ultramem-2.5b-120b", 0).value();
+  EXPECT_EQ(large.layers, 32);
+  EXPECT_EQ(large.ffn.hidden, 6656);
+  // 91.7 M rows of 1280 values.
+  EXPECT_NEAR(static_cast<double>(large.memory->slots), 91.7e6, 0.1e6);
+}
+
+TEST(ShapesTest, MayHaveFewerLayers) {
+  const ModelDescription model = DescribeShape("ultramem-1b-7b", 2).value();
+  EXPECT_EQ(model.layers, 2);
+  EXPECT_EQ(model.memory->layers.size(), 2u);
+}
+
+TEST(ShapesTest, WhatIsNotThereIsNamed) {
+  EXPECT_EQ(DescribeShape("gpt", 0).status().message(),
+            "there is no shape 'gpt'; there are ultramem-1b-7b, ultramem-2.5b-120b");
+  EXPECT_EQ(DescribeShape("ultramem-1b-7b", 17).status().message(),
+            "layers is 17, ultramem-1b-7b has 16");
+  EXPECT_EQ(DescribeShape("ultramem-1b-7b", -1).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  for (const std::string& name : ShapeNames()) EXPECT_TRUE(DescribeShape(name, 0).ok()) << name;
+}
+
+}  // namespace
+}  // namespace mneme::loader
