@@ -24,32 +24,17 @@ v1::ElementType ElementOf(const loader::StoredTensor& tensor, const ModelOptions
   return bf16 ? v1::BF16 : v1::F32;
 }
 
-// Bytes that one position of one sequence takes in the KV cache.
-int64_t KvBytesPerPosition(const graph::Graph& graph) {
-  int64_t bytes = 0;
-  for (const graph::KvLayer& layer : graph.kv_layers) {
-    bytes += 2 * int64_t{layer.kv_heads} * layer.head_dim * static_cast<int64_t>(sizeof(float));
-  }
-  return bytes;
-}
-
-absl::StatusOr<int32_t> KvBlocks(const ModelOptions& options, const graph::Graph& graph,
-                                 int64_t max_positions) {
-  for (const auto& [name, value] : {std::pair("kv_block_tokens", options.kv_block_tokens),
-                                    std::pair("max_sequences", options.max_sequences),
-                                    std::pair("max_step_tokens", options.max_step_tokens)}) {
-    if (value < 1) {
-      return absl::InvalidArgumentError(absl::StrCat(name, " is ", value, ", must be at least 1"));
-    }
-  }
-  const int64_t block_bytes = KvBytesPerPosition(graph) * options.kv_block_tokens;
+// block_bytes: of one block on all ranks, copies of heads that several ranks keep included.
+// measure: a cache larger than the free memory is refused.
+absl::StatusOr<int32_t> KvBlocks(const ModelOptions& options, int64_t block_bytes,
+                                 int64_t max_positions, bool measure) {
   const int64_t per_sequence =
       (max_positions + options.kv_block_tokens - 1) / options.kv_block_tokens;
   int64_t blocks = per_sequence * options.max_sequences;
   if (options.kv_cache_bytes > 0) {
     blocks = options.kv_cache_bytes / block_bytes;
   } else if (const int64_t available = kernels::AvailableHostMemory(); available > 0) {
-    if (per_sequence > available / block_bytes) {
+    if (measure && per_sequence > available / block_bytes) {
       return absl::ResourceExhaustedError(
           absl::StrCat("the KV cache of one sequence of ", max_positions, " tokens needs ",
                        per_sequence, " blocks of ", block_bytes, " bytes, ", available,
@@ -65,17 +50,23 @@ absl::StatusOr<int32_t> KvBlocks(const ModelOptions& options, const graph::Graph
   return static_cast<int32_t>(blocks);
 }
 
-absl::StatusOr<v1::StepLimits> Limits(const ModelOptions& options, const graph::Graph& graph,
-                                      const loader::ModelDescription& model) {
-  absl::StatusOr<int32_t> blocks = KvBlocks(options, graph, model.max_sequence_length);
-  if (!blocks.ok()) return blocks.status();
+// All but the KV cache's size, which is one block.
+absl::StatusOr<v1::StepLimits> LeastLimits(const ModelOptions& options,
+                                           const loader::ModelDescription& model) {
+  for (const auto& [name, value] : {std::pair("kv_block_tokens", options.kv_block_tokens),
+                                    std::pair("max_sequences", options.max_sequences),
+                                    std::pair("max_step_tokens", options.max_step_tokens)}) {
+    if (value < 1) {
+      return absl::InvalidArgumentError(absl::StrCat(name, " is ", value, ", must be at least 1"));
+    }
+  }
   v1::StepLimits limits;
   limits.set_max_tokens(options.max_step_tokens);
   limits.set_max_sequences(options.max_sequences);
   limits.set_max_logit_rows(static_cast<int32_t>(std::max<int64_t>(
       options.max_sequences, std::min<int64_t>(kDefaultLogitRows, options.max_step_tokens))));
   limits.set_max_positions(static_cast<int32_t>(model.max_sequence_length));
-  limits.set_kv_blocks(*blocks);
+  limits.set_kv_blocks(1);
   limits.set_kv_block_tokens(options.kv_block_tokens);
   return limits;
 }
@@ -130,13 +121,16 @@ std::string ModelName(const std::string& directory) {
   return name.empty() || name == "." ? directory : name;
 }
 
-// Graph and plan of planned->checkpoint's model.
+// Graph and plan of planned->checkpoint's model. measure: as of KvBlocks.
 absl::Status CompileModel(const std::string& name, const graph::WeightTypes& types,
-                          const ModelOptions& options, PlannedModel* planned) {
+                          const ModelOptions& options, bool measure, PlannedModel* planned) {
   loader::ModelDescription& model = planned->checkpoint.model;
   if (absl::Status s = LimitContext(options.max_model_len, &model); !s.ok()) return s;
   const graph::Graph graph = graph::BuildMemoryTransformer(model, types);
-  absl::StatusOr<v1::StepLimits> limits = Limits(options, graph, model);
+  if (const std::string error = graph::Validate(graph); !error.empty()) {
+    return absl::InternalError(absl::StrCat("graph of ", graph.architecture, ": ", error));
+  }
+  absl::StatusOr<v1::StepLimits> limits = LeastLimits(options, model);
   if (!limits.ok()) return limits.status();
   const int32_t ranks =
       options.ranks != 0
@@ -152,6 +146,15 @@ absl::Status CompileModel(const std::string& name, const graph::WeightTypes& typ
   compile.cost = options.cost;
   compile.limits = *limits;
   compile.keep_trace = options.trace;
+  // What a block takes depends on how the plan splits heads.
+  const absl::StatusOr<v1::Plan> least = plan::Compile(graph, compile);
+  if (!least.ok()) return least.status();
+  int64_t block_bytes = 0;
+  for (const v1::RankMemory& rank : least->memory()) block_bytes += rank.kv_bytes();
+  const absl::StatusOr<int32_t> blocks =
+      KvBlocks(options, block_bytes, model.max_sequence_length, measure);
+  if (!blocks.ok()) return blocks.status();
+  compile.limits.set_kv_blocks(*blocks);
   absl::StatusOr<v1::Plan> plan = plan::Compile(graph, compile);
   if (!plan.ok()) return plan.status();
   planned->plan = *std::move(plan);
@@ -170,7 +173,8 @@ absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options) {
   const auto type = [&](const loader::WeightId& id) {
     return ElementOf(*c.weights.at(id).parts.back().tensor, options);
   };
-  absl::Status status = CompileModel(ModelName(options.model_directory), type, options, &planned);
+  absl::Status status =
+      CompileModel(ModelName(options.model_directory), type, options, /*measure=*/true, &planned);
   if (!status.ok()) return status;
   return planned;
 }
@@ -182,7 +186,7 @@ absl::StatusOr<PlannedModel> PlanShape(const std::string& shape, int64_t layers,
   PlannedModel planned;
   planned.checkpoint.model = *std::move(model);
   const auto type = [](const loader::WeightId&) { return v1::BF16; };
-  absl::Status status = CompileModel(shape, type, options, &planned);
+  absl::Status status = CompileModel(shape, type, options, /*measure=*/false, &planned);
   if (!status.ok()) return status;
   return planned;
 }

@@ -15,11 +15,14 @@ v1::GetModelReply DescribeServing(const Serving& serving) {
   model.set_name(NameOf(serving.checkpoint().directory));
   model.set_parameters(report.parameters);
   int64_t weight_bytes = 0;
-  for (const v1::RankMemory& rank : serving.plan().memory()) weight_bytes += rank.weight_bytes();
+  for (const v1::Weight& w : serving.plan().weights()) {
+    if (w.shared_with().empty()) weight_bytes += w.bytes();
+  }
   model.set_weight_bytes(weight_bytes);
   model.set_device(serving.plan().cluster().device());
   model.set_isa(serving.plan().cluster().isa());
   model.set_plan_hash(plan::PlanHash(serving.plan()));
+  model.set_ranks(serving.plan().cluster().ranks());
   model.set_version(kVersion);
   return model;
 }

@@ -41,8 +41,8 @@ class Bench {
     const uint64_t read =
         std::accumulate(traffic.read_bytes.begin(), traffic.read_bytes.end(), uint64_t{0}) -
         traffic.read_bytes[static_cast<int>(kernels::TrafficClass::kActivations)];
-    const double limit = executor_.ranks() * kernels::MeasureReadBandwidth(
-                                                 static_cast<int64_t>(read), kernels::DetectIsa());
+    const double limit = kernels::MeasureReadBandwidth(static_cast<int64_t>(read),
+                                                       kernels::DetectIsa(), executor_.ranks());
     const double tokens = static_cast<double>(sequences) * rows;
     const double rate = static_cast<double>(read) / median;
     out_ << absl::StrFormat(
@@ -62,7 +62,7 @@ class Bench {
     for (int32_t s = 0; s < sequences; ++s) {
       if (tables) {
         for (int32_t b = 0; b < blocks; ++b) {
-          step->AddBlockChange(s, b, (s * blocks + b) % limits.kv_blocks);
+          step->AddBlockChange(s, b, s * blocks + b);
         }
       }
       for (int32_t& token : tokens_) token = static_cast<int32_t>(next_token_++ * 7919 % vocab_);
@@ -94,11 +94,27 @@ class Bench {
   int64_t next_token_ = 1;
 };
 
+// Sequences and tokens of the longest of each kind of step.
+std::vector<std::pair<int32_t, int32_t>> Kinds(const ModelBenchOptions& options) {
+  std::vector<std::pair<int32_t, int32_t>> kinds;
+  for (int32_t batch : options.batches) kinds.emplace_back(batch, options.context + 1);
+  kinds.emplace_back(1, options.prefill);
+  return kinds;
+}
+
 absl::Status Check(const ModelBenchOptions& options, const runtime::StepLimits& limits) {
   for (int32_t batch : options.batches) {
     if (batch > limits.max_sequences) {
       return absl::InvalidArgumentError(absl::StrCat(
           "a batch of ", batch, " sequences is more than the plan's ", limits.max_sequences));
+    }
+  }
+  for (const auto& [sequences, tokens] : Kinds(options)) {
+    const int64_t blocks = (int64_t{tokens} + limits.kv_block_tokens - 1) / limits.kv_block_tokens;
+    if (sequences * blocks > limits.kv_blocks) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(sequences, " sequences of ", tokens, " tokens need ", sequences * blocks,
+                       " KV blocks, the plan has ", limits.kv_blocks));
     }
   }
   if (options.prefill > limits.max_tokens) {

@@ -23,6 +23,9 @@ absl::StatusOr<PlannedModel> ShapeFlags::Plan(const ModelFlags& model,
   if (!given() && layers > 0) {
     return absl::InvalidArgumentError(absl::StrCat("--layers: ", layers, " goes with --shape"));
   }
+  if (given() && model.weights == "f32") {
+    return absl::InvalidArgumentError("--weights: a shape's are bf16");
+  }
   ModelFlags flags = model;
   if (!given()) {
     absl::StatusOr<std::string> directory = ModelOrDemo(model, executable);

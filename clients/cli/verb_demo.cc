@@ -89,8 +89,8 @@ int RunDemo(const Invocation& invocation) {
   WarmUp(client->get(), *model);
 
   invocation.out << model->name() << " (" << model->architecture() << ", " << model->parameters()
-                 << " parameters) on " << model->device() << " " << model->isa() << ", "
-                 << (*local)->server().address() << "\n\n"
+                 << " parameters) on " << model->ranks() << " x " << model->device() << " "
+                 << model->isa() << ", " << (*local)->server().address() << "\n\n"
                  << prompt << std::flush;
   std::vector<StreamRun> runs(static_cast<size_t>(flags.streams));
   const auto start = std::chrono::steady_clock::now();

@@ -17,7 +17,8 @@ enum class Boxing : uint8_t {
   kNotPossible,  // not in one operator
 };
 
-// Total: defined for every pair. Only columns are split so far: a step's rows are too few at decode.
+// Total: defined for every pair. Only columns are split so far: a step's rows are too few at
+// decode.
 constexpr Boxing BoxingFor(graph::Sbp from, graph::Sbp to) {
   using graph::Sbp;
   if (from == to) return Boxing::kNone;

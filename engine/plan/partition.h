@@ -1,5 +1,5 @@
-// How the columns of a graph's tensors are cut where they are split over ranks. Every cut falls on a
-// granule: a head, a normed chunk, a selection, a SIMD tile. Tensors that operators walk side by
+// How the columns of a graph's tensors are cut where they are split over ranks. Every cut falls on
+// a granule: a head, a normed chunk, a selection, a SIMD tile. Tensors that operators walk side by
 // side (a query and its rotation, an up and its gate) are cut alike.
 #ifndef MNEME_ENGINE_PLAN_PARTITION_H_
 #define MNEME_ENGINE_PLAN_PARTITION_H_
@@ -21,13 +21,13 @@ struct Part {
 };
 using Parts = std::vector<Part>;  // by rank
 
-// `granules` of `width` columns (the last one may be narrower: `cols` in all), as evenly as they go,
-// the first ranks having one more. Empty where ranks are more than granules.
+// `granules` of `width` columns (the last one may be narrower: `cols` in all), as evenly as they
+// go, the first ranks having one more. Empty where ranks are more than granules.
 Parts CutEvenly(int64_t cols, int64_t width, int32_t ranks);
 
-// Query heads and the key-value heads that they read, in heads. Whole groups where there are as many
-// key-value heads as ranks; else several ranks share a key-value head, which each of them keeps.
-// Empty where some rank would have no query head.
+// Query heads and the key-value heads that they read, in heads. Whole groups where there are as
+// many key-value heads as ranks; else several ranks share a key-value head, which each of them
+// keeps. Empty where some rank would have no query head.
 struct HeadParts {
   Parts heads;
   Parts kv_heads;

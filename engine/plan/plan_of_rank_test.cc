@@ -50,8 +50,10 @@ TEST(PlanOfRankTest, PartsMakeTheWhole) {
         if (plan.registers(i).layout().kind() != v1::Layout::SPLIT) continue;
         columns[plan.registers(i).name()] += local.registers(i).cols();
         // The widest part fits.
-        EXPECT_LE(local.registers(i).cols() * 4 * (plan.limits().max_tokens() / 8),
-                  plan.registers(i).slot_bytes());
+        const int64_t rows = plan.registers(i).rows() == v1::Register::TOKENS
+                                 ? plan.limits().max_tokens()
+                                 : plan.limits().max_logit_rows();
+        EXPECT_LE(rows * local.registers(i).cols() * 4, plan.registers(i).slot_bytes());
       }
       for (const v1::Actor& actor : local.actors()) {
         heads[actor.name()] += actor.attributes().attention().heads();

@@ -1,6 +1,7 @@
 #include "engine/plan/planner.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <map>
 #include <utility>
@@ -171,6 +172,8 @@ double Apply(const Model& model, const Operator& op, const Signature& s, int32_t
   double seconds = model.OperatorSeconds(op, s);
   for (size_t i = 0; i < op.inputs.size(); ++i) {
     if (op.inputs[i] < 0) continue;
+    // Others may still read what was exchanged, and its other layouts would be those of before.
+    if (InPlace(op.kind) && std::popcount(*Find(cut, op.inputs[i])) > 1) return kNever;
     seconds += model.Box(op.inputs[i], s.inputs[i], &op, Find(cut, op.inputs[i]));
   }
   if (op.kind == v1::ATTENTION && *Find(cut, model.CacheSlot(op)) != Bit(s.inputs[0])) {

@@ -12,8 +12,8 @@ namespace {
 // virtual machine needs from its timer to our next instruction (40 us measured), and some more.
 constexpr std::chrono::microseconds kWakeUp{60};
 
-// How long after an expected change it is still looked for: steps of one kind differ by a tenth, and
-// a sleeper costs the other side its wake-up (of a quarter of a stream's tokens, before).
+// How long after an expected change it is still looked for: steps of one kind differ by a tenth,
+// and a sleeper costs the other side its wake-up (of a quarter of a stream's tokens, before).
 constexpr std::chrono::microseconds kLate{150};
 
 // Sleeps until ready() or `end`, if there is one; `word` changes whenever ready() may have become

@@ -5,8 +5,8 @@
 // A meeting is over when all ranks have come to it. Ranks come to the same meetings in the same
 // order, so the k-th arrival of each is one meeting. What a rank reads of others between two
 // meetings must stay as it is until the second: the plan keeps such registers alive so long.
-// Waiting spins for a while, then sleeps. Counts are sequentially consistent, no fences (ThreadSanitizer
-// does not see them).
+// Waiting spins for a while, then sleeps. Counts are sequentially consistent, no fences
+// (ThreadSanitizer does not see them).
 #ifndef MNEME_ENGINE_RUNTIME_EXCHANGE_H_
 #define MNEME_ENGINE_RUNTIME_EXCHANGE_H_
 

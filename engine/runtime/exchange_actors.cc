@@ -15,8 +15,8 @@ using kernels::Matrix;
 using kernels::Traffic;
 using kernels::TrafficClass;
 
-// From here on each rank sums some columns for all: a rank then reads twice the tensor, however many
-// ranks there are, instead of once per rank.
+// From here on each rank sums some columns for all: a rank then reads twice the tensor, however
+// many ranks there are, instead of once per rank.
 constexpr int64_t kShareBytes = int64_t{32} << 10;
 
 constexpr int64_t kFloatBytes = sizeof(float);
@@ -127,8 +127,8 @@ class AllGatherActor : public Actor {
       CopyColumns(peers_.Of(other, x.data), cols, y.rows, cols, y.data + part.begin(),
                   y.row_stride);
       const uint64_t bytes = static_cast<uint64_t>(y.rows * cols * kFloatBytes);
-      traffic.Read(
-          other == peers_.rank() ? TrafficClass::kActivations : TrafficClass::kExchange, bytes);
+      traffic.Read(other == peers_.rank() ? TrafficClass::kActivations : TrafficClass::kExchange,
+                   bytes);
       traffic.Write(TrafficClass::kActivations, bytes);
     }
     return traffic;

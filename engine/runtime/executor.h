@@ -32,7 +32,7 @@ struct StepResult {
   std::span<const double> token_value_row_bytes;
   std::span<const double> token_kv_bytes;
   double step_seconds = 0;     // from the first actor to the last
-  double runtime_seconds = 0;  // of that, outside kernels
+  double runtime_seconds = 0;  // of that, outside kernels and exchanges
 };
 
 class Executor {
@@ -51,7 +51,8 @@ class Executor {
   // The step that Wait() returned.
   virtual const Step& finished_step() const = 0;
   // Rows of a register that the plan keeps (built with trace), of the step that Wait() returned:
-  // e.g. "memory.0.grid". An empty view when there is none of that name. REQUIRES: no other step is
+  // e.g. "memory.0.grid". An empty view when there is none of that name; valid until the next step.
+  // REQUIRES: no other step is
   // under way, for it would overwrite them.
   virtual kernels::TensorView Trace(std::string_view name) const = 0;
 };

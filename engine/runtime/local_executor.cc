@@ -153,15 +153,23 @@ kernels::TensorView LocalExecutor::Trace(std::string_view name) const {
   const int64_t rows = front().Kept(found).rows;
   const int64_t cols =
       split ? layout.parts(layout.parts_size() - 1).end() : plan.registers(found).cols();
-  traced_.assign(static_cast<size_t>(rows * cols), 0.0f);
+  const auto it = traced_.try_emplace(std::string(name)).first;
+  std::vector<float>& values = it->second.values;
+  const auto view = [&] {
+    return kernels::MakeTensorView(kernels::MakeMatrix<const float>(values.data(), rows, cols));
+  };
+  if (std::exchange(it->second.step, finished_step().number) == finished_step().number) {
+    return view();
+  }
+  values.assign(static_cast<size_t>(rows * cols), 0.0f);
   for (int32_t r = 0; r < ranks(); ++r) {
     const auto part = rank(r).Kept(found).As<float>();
     const int64_t begin = split ? layout.parts(r).begin() : 0;
     for (int64_t row = 0; row < rows; ++row) {
-      for (int64_t i = 0; i < part.cols; ++i) traced_[row * cols + begin + i] += part.row(row)[i];
+      for (int64_t i = 0; i < part.cols; ++i) values[row * cols + begin + i] += part.row(row)[i];
     }
   }
-  return kernels::MakeTensorView(kernels::MakeMatrix<const float>(traced_.data(), rows, cols));
+  return view();
 }
 
 void LocalExecutor::Loop(Worker* worker) {

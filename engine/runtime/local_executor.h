@@ -5,7 +5,10 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
+#include <map>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -32,7 +35,7 @@ class LocalExecutor : public Executor {
   const StepResult& Wait() override;
   void Release() override;
   const Step& finished_step() const override;
-  // Of a tensor that several ranks have parts of: put together anew by each call.
+  // A tensor that several ranks have parts of is put together once a step.
   kernels::TensorView Trace(std::string_view name) const override;
 
   int32_t ranks() const { return static_cast<int32_t>(workers_.size()); }
@@ -72,7 +75,12 @@ class LocalExecutor : public Executor {
   std::array<StepResult, 2> combined_;
   std::array<std::vector<double>, 2> value_row_bytes_;
   std::array<std::vector<double>, 2> kv_bytes_;
-  mutable std::vector<float> traced_;
+  // Tensors put together, by name, and of which step.
+  struct Traced {
+    uint64_t step = 0;
+    std::vector<float> values;
+  };
+  mutable std::map<std::string, Traced, std::less<>> traced_;
   uint64_t next_step_number_ = 1;
   uint32_t finished_slot_ = 0;
   std::array<Clock::time_point, 2> submitted_at_;

@@ -38,8 +38,7 @@ absl::Status CheckWeightTypes(const v1::Plan& plan, const v1::Actor& actor) {
 
 absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding) {
   if (absl::Status s = CheckWeightTypes(binding.plan, binding.actor); !s.ok()) return s;
-  for (const auto make : {MakeDenseActor, MakeAttentionActor, MakeMemoryActor,
-                          MakeExchangeActor}) {
+  for (const auto make : {MakeDenseActor, MakeAttentionActor, MakeMemoryActor, MakeExchangeActor}) {
     if (std::unique_ptr<Actor> actor = make(binding); actor != nullptr) return actor;
   }
   return absl::InvalidArgumentError(absl::StrCat(

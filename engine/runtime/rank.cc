@@ -85,13 +85,14 @@ absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& 
 // A rank's part of a weight, in the whole one's memory.
 loader::PackedWeight PartOf(const v1::Weight& planned, const loader::PackedWeight& whole) {
   loader::PackedWeight part = whole;
-  const int64_t row_stride = whole.view.cols == 1 ? 1 : whole.view.row_stride;
   // The columns of a vector are the rows that it is stored in.
+  const bool column = planned.shape(0) == 1 && whole.view.rows != 1;
+  const int64_t row_stride = column ? 1 : whole.view.row_stride;
   const int64_t first = planned.first_row() * row_stride + planned.first_col();
   part.view.data =
       static_cast<const uint8_t*>(whole.view.data) + first * DTypeBytes(whole.view.dtype);
-  part.view.rows = whole.view.cols == 1 ? planned.shape(1) : planned.shape(0);
-  part.view.cols = whole.view.cols == 1 ? 1 : planned.shape(1);
+  part.view.rows = column ? planned.shape(1) : planned.shape(0);
+  part.view.cols = column ? 1 : planned.shape(1);
   part.bytes = planned.bytes();
   return part;
 }
@@ -205,8 +206,8 @@ absl::Status Rank::BindActors() {
   int64_t scratch_bytes = 0;
   for (const v1::Actor& actor : plan_.actors()) {
     absl::StatusOr<std::unique_ptr<Actor>> made =
-        MakeActor({plan_, actor, registers_, weights_, kv_caches_, *isa,
-                   options_.reference_kernels, options_.rank, options_.exchange});
+        MakeActor({plan_, actor, registers_, weights_, kv_caches_, *isa, options_.reference_kernels,
+                   options_.rank, options_.exchange});
     if (!made.ok()) return made.status();
     scratch_bytes = std::max(scratch_bytes, (*made)->ScratchBytes());
     const bool logit_rows = actor.outputs_size() > 0 && registers_[actor.outputs(0)].logit_rows;
@@ -243,10 +244,10 @@ void Rank::Begin(const Step& step, int32_t slot) {
 }
 
 void Rank::Run(const Step& step, int32_t slot, StepResult* result) {
-  // All are through with the last step, and with what they read of each other in it.
-  if (options_.exchange != nullptr) options_.exchange->Meet(options_.rank);
   const double begin_seconds = Seconds();
   const uint64_t begin = Ticks();
+  // All are through with the last step, and with what they read of each other in it.
+  if (options_.exchange != nullptr) options_.exchange->Meet(options_.rank);
   Begin(step, slot);
   result->traffic = {};
   result->logit_traffic = {};

@@ -45,8 +45,9 @@ class Rank {
                                                       const loader::PackedWeights& weights,
                                                       const RankOptions& options);
 
-  // Runs one step to its end on the calling thread; all ranks of the plan run the same steps. `slot` is which of the double-buffered
-  // registers to use; `result` keeps its vectors' memory. Allocates nothing.
+  // Runs one step to its end on the calling thread; all ranks of the plan run the same steps.
+  // `slot` is which of the double-buffered registers to use; `result` keeps its vectors' memory.
+  // Allocates nothing.
   void Run(const Step& step, int32_t slot, StepResult* result);
 
   const v1::Plan& plan() const { return plan_; }  // this rank's part

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <fstream>
 #include <string>
+#include <thread>
 
 namespace mneme::kernels {
 
@@ -23,7 +24,8 @@ int32_t CoresOfQuota(std::string_view cpu_max) {
 int32_t UsableCores() {
   cpu_set_t mask;
   CPU_ZERO(&mask);
-  int32_t cores = 1;
+  // The mask of a machine with more CPUs than cpu_set_t has bits cannot be asked for.
+  int32_t cores = std::max(1, static_cast<int32_t>(std::thread::hardware_concurrency()));
   if (sched_getaffinity(0, sizeof mask, &mask) == 0) cores = std::max(1, CPU_COUNT(&mask));
   std::ifstream file("/sys/fs/cgroup/cpu.max");
   std::string line;

@@ -7,8 +7,8 @@
 
 namespace mneme::kernels {
 
-// The cores of the affinity mask, but no more than the cgroup's quota allows (rounded down, at least
-// one).
+// The cores of the affinity mask, but no more than the cgroup's quota allows (rounded down, at
+// least one).
 int32_t UsableCores();
 
 // Cores of a cgroup v2 `cpu.max`: "200000 100000" is 2, "max 100000" or anything else is 0, none.

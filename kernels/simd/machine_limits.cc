@@ -1,6 +1,10 @@
 #include "kernels/simd/machine_limits.h"
 
+#include <algorithm>
 #include <cstring>
+#include <numeric>
+#include <thread>
+#include <vector>
 
 #include "kernels/device/buffer.h"
 #include "kernels/simd/simd.h"
@@ -10,6 +14,9 @@
 
 namespace mneme::kernels {
 namespace {
+
+// Far beyond caches, and not so much that a loaded model leaves no room for it.
+constexpr int64_t kMostBytes = int64_t{1} << 30;
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -36,6 +43,17 @@ double MeasureReadBandwidth(int64_t bytes, Isa isa) {
   }
   static_cast<void>(sink);
   return best;
+}
+
+double MeasureReadBandwidth(int64_t bytes, Isa isa, int32_t threads) {
+  const int64_t each = std::max<int64_t>(1, std::min(bytes, kMostBytes) / threads);
+  std::vector<double> speeds(static_cast<size_t>(threads));
+  std::vector<std::thread> readers;
+  for (double& speed : speeds) {
+    readers.emplace_back([&speed, each, isa] { speed = MeasureReadBandwidth(each, isa); });
+  }
+  for (std::thread& reader : readers) reader.join();
+  return std::accumulate(speeds.begin(), speeds.end(), 0.0);
 }
 
 double MeasureMulAddPeak(Isa isa) {

@@ -19,6 +19,10 @@ namespace mneme::kernels {
 // REQUIRES: bytes > 0; isa <= DetectIsa(). 0 where the memory cannot be had.
 double MeasureReadBandwidth(int64_t bytes, Isa isa);
 
+// The same of `threads` threads at once, each with its part of `bytes`: their sum. At most 1 GiB is
+// read in all. REQUIRES: threads >= 1.
+double MeasureReadBandwidth(int64_t bytes, Isa isa, int32_t threads);
+
 // Floating-point operations per second (a multiply-add counts two) of independent multiply-adds on
 // registers: the best of several passes.
 double MeasureMulAddPeak(Isa isa);

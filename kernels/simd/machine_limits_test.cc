@@ -11,6 +11,9 @@ TEST(MachineLimitsTest, BandwidthsAndPeaksAreThoseOfARealMachine) {
     const double bandwidth = MeasureReadBandwidth(1 << 20, isa);
     EXPECT_GT(bandwidth, 1e8);
     EXPECT_LT(bandwidth, 1e12);
+    const double both = MeasureReadBandwidth(2 << 20, isa, 2);
+    EXPECT_GT(both, 1e8);
+    EXPECT_LT(both, 2e12);
     const double peak = MeasureMulAddPeak(isa);
     EXPECT_GT(peak, 1e8);
     EXPECT_LT(peak, 1e12);

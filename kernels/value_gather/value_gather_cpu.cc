@@ -88,8 +88,8 @@ const uint64_t* SortUses(const ValueGatherArgs& args) {
   return keys;
 }
 
-// The distinct rows of the sorted uses; the bytes of each are divided among the distinct tokens that
-// use it.
+// The distinct rows of the sorted uses; the bytes of each are divided among the distinct tokens
+// that use it.
 int64_t ShareRows(const ValueGatherArgs& args, const uint64_t* sorted, int64_t uses) {
   const uint32_t selections = static_cast<uint32_t>(args.slot.cols);
   const auto token = [&](int64_t i) { return UseNumber(sorted[i]) / selections; };

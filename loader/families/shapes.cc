@@ -1,5 +1,6 @@
 #include "loader/families/shapes.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -86,6 +87,16 @@ constexpr Shape kShapes[] = {
 )"},
 };
 
+// The first layers as they are: their windows and product keys depend on how many there were.
+void KeepLayers(int64_t layers, ModelDescription* model) {
+  model->layers = layers;
+  if (!model->memory.has_value()) return;
+  MemoryDescription& memory = *model->memory;
+  const int64_t slots_per_layer = memory.slots / static_cast<int64_t>(memory.layers.size());
+  memory.layers.resize(static_cast<size_t>(layers));
+  memory.slots = std::max(memory.window, slots_per_layer * layers);
+}
+
 }  // namespace
 
 std::vector<std::string> ShapeNames() {
@@ -101,11 +112,11 @@ absl::StatusOr<ModelDescription> DescribeShape(const std::string& name, int64_t 
       return absl::InvalidArgumentError(
           absl::StrCat("layers is ", layers, ", ", name, " has ", shape.layers));
     }
-    absl::StatusOr<OlmoConfig> config =
-        ParseOlmoConfig(absl::StrCat("model:", std::string(shape.config),
-                                     "  n_layers: ", layers == 0 ? shape.layers : layers, "\n"),
-                        name);
+    absl::StatusOr<OlmoConfig> config = ParseOlmoConfig(
+        absl::StrCat("model:", std::string(shape.config), "  n_layers: ", shape.layers, "\n"),
+        name);
     if (!config.ok()) return config.status();
+    if (layers > 0) KeepLayers(layers, &config->model);
     return config->model;
   }
   return absl::NotFoundError(absl::StrCat("there is no shape '", name, "'; there are ",

@@ -15,9 +15,9 @@ namespace mneme::loader {
 // In the order in which they are shown.
 std::vector<std::string> ShapeNames();
 
-// The model of that name, with its first `layers` layers, or all where layers is 0. Sizes are those
-// of docs/models.md, §4; what is not published is as in a checkpoint of the family. NOT_FOUND names
-// the shapes there are; INVALID_ARGUMENT says how many layers it has.
+// The model of that name, with its first `layers` layers (each as in the whole model, the table as
+// long as theirs), or all where layers is 0. What is not published is as in a checkpoint of the
+// family. NOT_FOUND names the shapes there are; INVALID_ARGUMENT says how many layers it has.
 absl::StatusOr<ModelDescription> DescribeShape(const std::string& name, int64_t layers);
 
 }  // namespace mneme::loader

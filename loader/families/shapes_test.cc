@@ -23,9 +23,17 @@ TEST(ShapesTest, AreOfThePublishedSize) {
 }
 
 TEST(ShapesTest, MayHaveFewerLayers) {
-  const ModelDescription model = DescribeShape("ultramem-1b-7b", 2).value();
-  EXPECT_EQ(model.layers, 2);
-  EXPECT_EQ(model.memory->layers.size(), 2u);
+  const MemoryDescription whole = *DescribeShape("ultramem-1b-7b", 0).value().memory;
+  for (int64_t layers : {1, 2, 15}) {
+    const ModelDescription model = DescribeShape("ultramem-1b-7b", layers).value();
+    EXPECT_EQ(model.layers, layers);
+    EXPECT_EQ(model.memory->layers.size(), static_cast<size_t>(layers));
+    // Each layer is what it is in the whole model.
+    EXPECT_EQ(model.memory->key_count, whole.key_count);
+    EXPECT_EQ(model.memory->window, whole.window);
+    EXPECT_EQ(model.memory->offset(layers - 1), whole.offset(layers - 1));
+    EXPECT_EQ(model.memory->slots, whole.slots / 16 * layers);
+  }
 }
 
 TEST(ShapesTest, WhatIsNotThereIsNamed) {

@@ -62,8 +62,8 @@ class PackedWeights {
   static absl::StatusOr<PackedWeights> Pack(const Checkpoint& checkpoint,
                                             const std::vector<WeightId>& ids,
                                             const PackOptions& options);
-  // Weights of `model` that are nothing but numbers of a sensible size, in the form that packed ones
-  // have: to measure a model that is not there. The same seed gives the same numbers.
+  // Weights of `model` that are nothing but numbers of a sensible size, in the form that packed
+  // ones have: to measure a model that is not there. The same seed gives the same numbers.
   // RESOURCE_EXHAUSTED with the bytes when the system refuses.
   static absl::StatusOr<PackedWeights> Generate(const ModelDescription& model,
                                                 const std::vector<GeneratedWeight>& weights,

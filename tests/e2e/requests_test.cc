@@ -152,6 +152,7 @@ TEST_F(RequestsTest, ModelAndStats) {
   EXPECT_EQ(model->vocab_size(), 4096);
   EXPECT_TRUE(model->has_tokenizer());
   EXPECT_EQ(model->device(), "cpu");
+  EXPECT_EQ(model->ranks(), 1);
   EXPECT_EQ(model->plan_hash().size(), 16u);
   ASSERT_TRUE(client().Generate(Greedy(TextRequest("hacker: n.", 4)), {}, nullptr).ok());
   const auto stats = client().GetStats();

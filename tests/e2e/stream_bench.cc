@@ -116,9 +116,8 @@ absl::Status Measure(const std::string& directory, int ranks) {
       (after->runtime_seconds_total() - before->runtime_seconds_total()) / steps;
   const double bytes =
       (ReadBytes(after->traffic_total()) - ReadBytes(before->traffic_total())) / steps;
-  // Each rank reads about as much, at the speed of one thread at best.
   const double limit =
-      ranks * kernels::MeasureReadBandwidth(static_cast<int64_t>(bytes), kernels::DetectIsa());
+      kernels::MeasureReadBandwidth(static_cast<int64_t>(bytes), kernels::DetectIsa(), ranks);
   std::printf("%s, one stream, %d prompt and %d output tokens, %d runs, %d rank%s\n",
               directory.c_str(), kPromptTokens, kOutputTokens, kStreams, ranks,
               ranks == 1 ? "" : "s");

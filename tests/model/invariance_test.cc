@@ -111,7 +111,7 @@ TEST_P(InvarianceTest, ChunksNeighboursAndBlocksChangeNoBit) {
   }
 }
 
-// The rows of a step also decide how partial sums are exchanged: one by one or shared.
+// Exchanges too: how they sum depends on a step's rows (exchange_actors_test has both ways).
 TEST_P(InvarianceTest, ChunksNeighboursAndBlocksChangeNoBitOnSeveralRanks) {
   for (const int32_t ranks : {2, 3}) {
     SCOPED_TRACE(ranks);

@@ -54,14 +54,20 @@ struct Served {
   std::unique_ptr<runtime::LocalExecutor> executor;
 };
 
-std::unique_ptr<Served> Serve(const std::string& name, int32_t ranks = 1) {
+// Whatever can be split is.
+ModelOptions Options(const std::string& name, int32_t ranks) {
   ModelOptions options;
-  options.ranks = ranks;
-  options.cost.exchange_seconds = 0;
-  options.cost.exchange_seconds_per_rank = 0;
   options.model_directory = "tests/golden/" + name;
   options.max_step_tokens = 64;
   options.max_sequences = 4;
+  options.ranks = ranks;
+  options.cost.exchange_seconds = 0;
+  options.cost.exchange_seconds_per_rank = 0;
+  return options;
+}
+
+std::unique_ptr<Served> Serve(const std::string& name, int32_t ranks = 1) {
+  const ModelOptions options = Options(name, ranks);
   auto served = std::make_unique<Served>();
   served->planned = PlanModel(options).value();
   served->weights = PackModel(served->planned, options).value();
@@ -78,11 +84,12 @@ void Fill(runtime::Step* step, int32_t position, std::vector<int32_t> tokens) {
   step->AddLogitRow(static_cast<int32_t>(tokens.size()) - 1);
 }
 
-TEST(LocalExecutorTest, TwoStepsUnderWayGiveTheSameBitsAsOneByOne) {
-  ModelOptions options;
-  options.model_directory = "tests/golden/ultramem_v2";
+class RanksTest : public ::testing::TestWithParam<int> {};
+
+TEST_P(RanksTest, TwoStepsUnderWayGiveTheSameBitsAsOneByOne) {
+  ModelOptions options = Options("ultramem_v2", GetParam());
   auto runner = RankRunner::Create(options).value();
-  auto served = Serve("ultramem_v2");
+  auto served = Serve("ultramem_v2", GetParam());
   runtime::Executor& executor = *served->executor;
   std::vector<std::vector<float>> expected;
   for (int32_t i = 0; i < 40; ++i) {
@@ -106,6 +113,8 @@ TEST(LocalExecutorTest, TwoStepsUnderWayGiveTheSameBitsAsOneByOne) {
     executor.Release();
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(LocalExecutorTest, RanksTest, ::testing::Values(1, 2, 3));
 
 // Steps of every kind: prefill chunks beside decode tokens, 1 to 4 sequences that come and go, new
 // blocks, none to several logit rows.

@@ -25,9 +25,8 @@ absl::StatusOr<std::unique_ptr<RankRunner>> RankRunner::Create(
   absl::StatusOr<loader::PackedWeights> weights = PackModel(runner->planned_, options);
   if (!weights.ok()) return weights.status();
   runner->weights_ = std::move(*weights);
-  absl::StatusOr<std::unique_ptr<runtime::LocalExecutor>> executor =
-      runtime::LocalExecutor::Create(runner->planned_.plan, runner->weights_,
-                                     options.reference_kernels);
+  absl::StatusOr<std::unique_ptr<runtime::LocalExecutor>> executor = runtime::LocalExecutor::Create(
+      runner->planned_.plan, runner->weights_, options.reference_kernels);
   if (!executor.ok()) return executor.status();
   runner->executor_ = std::move(*executor);
   runner->step_ = std::make_unique<runtime::Step>(runner->executor_->limits());
