@@ -1,9 +1,11 @@
 // What it takes ranks of one process to meet, and to sum a partial tensor: median of one exchange,
-// every rank a thread that does nothing else.
+// every rank a thread that does nothing else. The limit is a cache line's way from one core to
+// another, measured in the same run: no meeting takes less.
 //
 //   exchange_bench [RANKS]      default: as many as cores
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -28,6 +30,28 @@ void Print(const char* what, int64_t bytes, std::vector<double> seconds) {
   std::sort(seconds.begin(), seconds.end());
   std::printf("%-28s %8ld bytes  %7.2f us median  %7.2f us p99\n", what, static_cast<long>(bytes),
               seconds[seconds.size() / 2] * 1e6, seconds[seconds.size() * 99 / 100] * 1e6);
+}
+
+// Half of a line's way to another thread and back.
+void BenchLine() {
+  alignas(64) static std::atomic<int> line{0};
+  std::thread other([] {
+    for (int i = 0; i < kRounds; ++i) {
+      while (line.load() != 2 * i + 1) {
+      }
+      line.store(2 * i + 2);
+    }
+  });
+  std::vector<double> seconds;
+  for (int i = 0; i < kRounds; ++i) {
+    const double start = Now();
+    line.store(2 * i + 1);
+    while (line.load() != 2 * i + 2) {
+    }
+    seconds.push_back((Now() - start) / 2);
+  }
+  other.join();
+  Print("limit: a line, one way", 64, seconds);
 }
 
 // As an all-reduce of few rows does it: meet, then sum what all ranks have.
@@ -80,6 +104,7 @@ void Bench(int32_t ranks, int64_t bytes) {
 int main(int argc, char** argv) {
   const int ranks = argc > 1 ? std::atoi(argv[1]) : mneme::kernels::UsableCores();
   std::printf("%d ranks on %d cores\n", ranks, mneme::kernels::UsableCores());
+  mneme::runtime::BenchLine();
   for (int64_t bytes : {0, 1 << 10, 8 << 10, 32 << 10}) mneme::runtime::Bench(ranks, bytes);
   return 0;
 }

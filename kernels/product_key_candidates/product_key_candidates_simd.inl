@@ -4,8 +4,8 @@
 //     change which accumulators live together.
 //  2. Keys are met in ascending order and a later key must score strictly more to pass an earlier
 //     one, so ties keep the lower index.
-//  3. A token's kept entries are always sorted; kept[0, filled) with filled = min(top_k, keys met).
-//     The first top_k keys enter whatever they score, so indices are valid even for NaN.
+//  3. A token's kept entries are always sorted; kept[0, filled) with filled = min(top_k, keys met),
+//     each of a key that was met, so indices are valid even for NaN scores.
 
 template <int kRank>
 struct Kept {

@@ -49,6 +49,7 @@ double MeasureReadBandwidth(int64_t bytes, Isa isa, int32_t threads) {
   const int64_t each = std::max<int64_t>(1, std::min(bytes, kMostBytes) / threads);
   std::vector<double> speeds(static_cast<size_t>(threads));
   std::vector<std::thread> readers;
+  readers.reserve(speeds.size());
   for (double& speed : speeds) {
     readers.emplace_back([&speed, each, isa] { speed = MeasureReadBandwidth(each, isa); });
   }
