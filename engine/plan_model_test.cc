@@ -70,6 +70,23 @@ TEST(PlanModelTest, AShorterContextSizesWhatDependsOnIt) {
             "max_model_len is 129, the model was made for 1 to 128 tokens");
 }
 
+// Ranks that read one key-value head each keep it: the budget is for all copies.
+TEST(PlanModelTest, TheCacheOfAllRanksIsWithinItsSize) {
+  for (int32_t ranks : {1, 2, 3, 8}) {
+    ModelOptions options = Options("dense");
+    options.ranks = ranks;
+    options.kv_cache_bytes = int64_t{4} << 20;
+    const v1::Plan plan = PlanModel(options)->plan;
+    int64_t bytes = 0;
+    for (const v1::RankMemory& rank : plan.memory()) bytes += rank.kv_bytes();
+    EXPECT_LE(bytes, options.kv_cache_bytes) << ranks;
+    // One more block would not fit.
+    EXPECT_GT(bytes / plan.limits().kv_blocks() * (plan.limits().kv_blocks() + 1),
+              options.kv_cache_bytes)
+        << ranks;
+  }
+}
+
 TEST(PlanModelTest, MoreMemoryThanThereIsIsRefusedBeforeItIsTouched) {
   ModelOptions options = Options("dense");
   options.kv_cache_bytes = int64_t{1} << 44;

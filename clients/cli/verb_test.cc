@@ -93,6 +93,10 @@ TEST(BenchTest, TimesTheStepsOfAModel) {
             "mneme bench: INVALID_ARGUMENT: what to measure: `bench model`\n");
   EXPECT_THAT(Mneme({"bench", "model", "--model", kModel, "--batch=65", "--steps=1"}).err,
               HasSubstr("a batch of 65 sequences is more than the plan's 64"));
+  EXPECT_THAT(Mneme({"bench", "model", "--model", kModel, "--kv-cache-mb=4", "--steps=1"}).err,
+              HasSubstr("8 sequences of 129 tokens need 72 KV blocks, the plan has 21"));
+  EXPECT_THAT(Mneme({"bench", "model", "--shape=ultramem-1b-7b", "--weights=f32"}).err,
+              HasSubstr("--weights: a shape's are bf16"));
   EXPECT_THAT(Mneme({"bench", "model", "--model", kModel, "--context=1024", "--steps=1"}).err,
               HasSubstr("a context of 1024 and a prefill of 64 must fit 1024 positions"));
 }

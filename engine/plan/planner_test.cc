@@ -146,6 +146,38 @@ TEST(PlannerTest, ExchangesThatCostTooMuchAreAvoided) {
   EXPECT_LT(choice.seconds, 1);
 }
 
+// Others may still read what was exchanged, so nothing works on it in place.
+TEST(PlannerTest, NothingWorksInPlaceOnWhatWasExchanged) {
+  Graph graph;
+  for (int i = 0; i < 5; ++i) {
+    graph.tensors.push_back({"t" + std::to_string(i), v1::F32, v1::Register::TOKENS, 256, -1});
+  }
+  graph.tensors[3].in_place_of = 1;
+  for (int32_t i = 0; i < 2; ++i) {
+    graph.weights.push_back({{loader::Role::kFfnUp, i}, v1::F32, 256, 256, -1, false, 0});
+  }
+  const auto add = [&](v1::OperatorKind kind, std::vector<int32_t> in, int32_t out,
+                       std::vector<int32_t> weights) {
+    graph.operators.push_back({"op", kind, {}, std::move(in), {out}, std::move(weights)});
+  };
+  add(v1::EMBEDDING, {}, 0, {0});
+  add(v1::LINEAR, {0}, 1, {1, -1});
+  add(v1::ADDITION, {1, 0}, 2, {});  // reads t1 before it is changed
+  add(v1::CLAMP, {1}, 3, {});
+  add(v1::ADDITION, {3, 2}, 4, {});
+  graph.logits = 4;
+  const Partition partition(graph, 2);
+  const Signature embed = {{}, {Sbp::B()}, {Sbp::B()}};
+  const Signature split = {{Sbp::B()}, {Sbp::S(0), Sbp::B()}, {Sbp::S(1)}};
+  const Signature whole = {{Sbp::B(), Sbp::B()}, {}, {Sbp::B()}};
+  const Signature halves = {{Sbp::S(1), Sbp::S(1)}, {}, {Sbp::S(1)}};
+  const Signature clamp = {{Sbp::S(1)}, {}, {Sbp::S(1)}};
+  // t1 is gathered for the first addition, then clamped where its parts lie.
+  EXPECT_EQ(ModelledSeconds(graph, partition, {}, {embed, split, whole, clamp, whole}),
+            std::numeric_limits<double>::infinity());
+  EXPECT_LT(ModelledSeconds(graph, partition, {}, {embed, split, halves, clamp, halves}), 1);
+}
+
 TEST(PlannerTest, AsManyRanksAsPay) {
   const Graph graph = SmallGraph();
   CostModel cost;

@@ -31,7 +31,7 @@ struct StepResult {
   // divided equally among the step's tokens.
   std::span<const double> token_value_row_bytes;
   std::span<const double> token_kv_bytes;
-  double step_seconds = 0;     // from the first actor to the last
+  double step_seconds = 0;     // of rank 0, from its beginning: all ranks meet, then actors run
   double runtime_seconds = 0;  // of that, outside kernels and exchanges
 };
 
@@ -52,8 +52,7 @@ class Executor {
   virtual const Step& finished_step() const = 0;
   // Rows of a register that the plan keeps (built with trace), of the step that Wait() returned:
   // e.g. "memory.0.grid". An empty view when there is none of that name; valid until the next step.
-  // REQUIRES: no other step is
-  // under way, for it would overwrite them.
+  // REQUIRES: no other step is under way, for it would overwrite them.
   virtual kernels::TensorView Trace(std::string_view name) const = 0;
 };
 

@@ -14,76 +14,51 @@ namespace {
 struct Shape {
   std::string_view name;
   int64_t layers;
-  // The config of a checkpoint of these sizes, without the number of layers.
+  // What the config of a checkpoint of this size has beside kUltraMemV2 and the number of layers.
   std::string_view config;
 };
 
+// What the published sizes have in common.
+constexpr std::string_view kUltraMemV2 = R"(
+  d_model: 2048
+  n_heads: 16
+  activation_type: "swiglu"
+  block_type: "sequential"
+  rope: true
+  attention_layer_norm: true
+  include_bias: false
+  layer_norm_type: "rms"
+  bias_for_layer_norm: false
+  layer_norm_with_affine: true
+  attention_layer_norm_with_affine: true
+  vocab_size: 50280
+  embedding_size: 50304
+  weight_tying: true
+  max_sequence_length: 4096
+  rope_theta: 10000
+  mem_kdim: 512
+  mem_pre_vdim: 256
+  mem_knn: 32
+  mem_head: 1
+  mem_type: "ultramem_v2"
+  mem_insert_way: "full"
+  mem_value_expand_time: 1
+  mem_key_expand_time: 2
+  mem_q_for_each_tucker_rank: true
+  eos_token_id: 0
+  pad_token_id: 1
+)";
+
 constexpr Shape kShapes[] = {
-    {"ultramem-1b-7b", 16, R"(
-  d_model: 2048
-  n_heads: 16
-  mlp_hidden_size: 11264
-  activation_type: "swiglu"
-  block_type: "sequential"
-  rope: true
-  attention_layer_norm: true
-  include_bias: false
-  layer_norm_type: "rms"
-  bias_for_layer_norm: false
-  layer_norm_with_affine: true
-  attention_layer_norm_with_affine: true
-  vocab_size: 50280
-  embedding_size: 50304
-  weight_tying: true
-  max_sequence_length: 4096
-  rope_theta: 10000
+    {"ultramem-1b-7b", 16, R"(  mlp_hidden_size: 11264
   mem_knum: 612
-  mem_kdim: 512
   mem_vdim: 768
-  mem_pre_vdim: 256
-  mem_knn: 32
-  mem_head: 1
   mem_share_ratio: 0.0625
-  mem_type: "ultramem_v2"
-  mem_insert_way: "full"
-  mem_value_expand_time: 1
-  mem_key_expand_time: 2
-  mem_q_for_each_tucker_rank: true
-  eos_token_id: 0
-  pad_token_id: 1
 )"},
-    {"ultramem-2.5b-120b", 32, R"(
-  d_model: 2048
-  n_heads: 16
-  mlp_hidden_size: 13312
-  activation_type: "swiglu"
-  block_type: "sequential"
-  rope: true
-  attention_layer_norm: true
-  include_bias: false
-  layer_norm_type: "rms"
-  bias_for_layer_norm: false
-  layer_norm_with_affine: true
-  attention_layer_norm_with_affine: true
-  vocab_size: 50280
-  embedding_size: 50304
-  weight_tying: true
-  max_sequence_length: 4096
-  rope_theta: 10000
+    {"ultramem-2.5b-120b", 32, R"(  mlp_hidden_size: 13312
   mem_knum: 1693
-  mem_kdim: 512
   mem_vdim: 1024
-  mem_pre_vdim: 256
-  mem_knn: 32
-  mem_head: 1
   mem_share_ratio: 0.03125
-  mem_type: "ultramem_v2"
-  mem_insert_way: "full"
-  mem_value_expand_time: 1
-  mem_key_expand_time: 2
-  mem_q_for_each_tucker_rank: true
-  eos_token_id: 0
-  pad_token_id: 1
 )"},
 };
 
@@ -112,9 +87,10 @@ absl::StatusOr<ModelDescription> DescribeShape(const std::string& name, int64_t 
       return absl::InvalidArgumentError(
           absl::StrCat("layers is ", layers, ", ", name, " has ", shape.layers));
     }
-    absl::StatusOr<OlmoConfig> config = ParseOlmoConfig(
-        absl::StrCat("model:", std::string(shape.config), "  n_layers: ", shape.layers, "\n"),
-        name);
+    absl::StatusOr<OlmoConfig> config =
+        ParseOlmoConfig(absl::StrCat("model:", std::string(kUltraMemV2), std::string(shape.config),
+                                     "  n_layers: ", shape.layers, "\n"),
+                        name);
     if (!config.ok()) return config.status();
     if (layers > 0) KeepLayers(layers, &config->model);
     return config->model;

@@ -241,6 +241,38 @@ TEST(TrafficTest, ADecodeStepReadsWhatThePlanPredicts) {
   EXPECT_EQ(read(kernels::TrafficClass::kKv), static_cast<uint64_t>(2 * predicted.kv_per_position));
 }
 
+// A traced tensor that ranks have parts of is that of the last step, as on one rank.
+TEST(TraceTest, IsPutTogetherAnewForEachStep) {
+  std::vector<std::vector<std::vector<float>>> traced;  // by ranks, by step
+  for (const int32_t ranks : {1, 2}) {
+    ModelOptions options;
+    options.model_directory = "tests/golden/ultramem_v2";
+    options.trace = true;
+    options.ranks = ranks;
+    options.cost.exchange_seconds = 0;
+    options.cost.exchange_seconds_per_rank = 0;
+    auto runner = RankRunner::Create(options);
+    ASSERT_TRUE(runner.ok()) << runner.status();
+    auto& steps = traced.emplace_back();
+    for (int seed : {1, 2, 3}) {
+      (*runner)->Run({{0, Prompt(seed, 5)}});
+      for (int look = 0; look < 2; ++look) {
+        const auto out = (*runner)->executor().Trace("memory.0.out").As<float>();
+        ASSERT_EQ(out.rows, 5);
+        steps.emplace_back(out.data, out.data + out.rows * out.cols);
+      }
+    }
+  }
+  for (size_t step = 0; step < traced[0].size(); ++step) {
+    for (size_t i = 0; i < traced[0][step].size(); ++i) {
+      ASSERT_NEAR(traced[1][step][i], traced[0][step][i], 1e-4) << step;
+    }
+    if (step >= 2) {
+      EXPECT_NE(traced[1][step], traced[1][step - 2]);
+    }
+  }
+}
+
 // All ranks together: what they split is read once, what they have in common by each.
 TEST(TrafficTest, RanksReadWhatTheirPlansPredict) {
   for (const int32_t ranks : {2, 3}) {
