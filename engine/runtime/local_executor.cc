@@ -22,7 +22,7 @@ constexpr std::chrono::microseconds kNoSpin{0};
 
 // Whoever looks keeps a core from others. Ranks that meet in the middle of a step look if each has
 // a core. Between steps they and the schedule look only if a core is left for it: else the schedule
-// works on a core of theirs (2 ranks on 2 cores: 1.7 times the tokens per second that looking
+// works on a core of theirs (2 ranks on 2 cores: 1.5 times the tokens per second that looking
 // gave).
 std::chrono::microseconds ExchangeSpin(int32_t ranks) {
   return ranks <= kernels::UsableCores() ? kSpin : kNoSpin;

@@ -189,6 +189,13 @@ TEST(ValueGatherTest, EachDistinctRowCountsOnceAndIsSharedByItsTokens) {
     EXPECT_DOUBLE_EQ(out.token_bytes[0], 2 + 64 * (0.5 + 1.0 / 3 + 1));
     EXPECT_DOUBLE_EQ(out.token_bytes[1], 2 + 64 * (0.5 + 1.0 / 3 + 2));
     EXPECT_DOUBLE_EQ(out.token_bytes[2], 2 + 64 * (1.0 / 3 + 3));
+    // Alone, token 0 has three rows to itself.
+    ValueGatherArgs args = p.Args();
+    args.slot = args.slot.Rows(0, 1);
+    args.weight = args.weight.Rows(0, 1);
+    const Outcome alone = Compute(ResolveValueGather(c.dtype, isa), args);
+    EXPECT_EQ(alone.traffic.read_bytes[static_cast<int>(TrafficClass::kValueRows)], 3u * 64);
+    EXPECT_DOUBLE_EQ(alone.token_bytes[0], 2 + 64 * 3);
   }
 }
 
