@@ -139,7 +139,7 @@ class Compiler {
 
  private:
   // A tensor's memory in one layout. Operators that work in place continue it.
-  using Key = std::pair<int32_t, int>;  // root tensor, layout's place in the order below
+  using Key = std::pair<int32_t, int>;  // root tensor, kind of layout: only columns are split
   static Key KeyOf(int32_t root, Sbp sbp) { return {root, static_cast<int>(sbp.kind)}; }
 
   v1::Layout LayoutFor(int32_t tensor, Sbp sbp) const {

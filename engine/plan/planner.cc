@@ -195,8 +195,7 @@ bool HasParts(const Partition& partition, int32_t tensor, Sbp layout) {
   return layout.axis == 1 && (tensor < 0 || !partition.Of(tensor).empty());
 }
 
-bool Runnable(const Graph& graph, const Partition& partition, const Operator& op,
-              const Signature& s) {
+bool Runnable(const Partition& partition, const Operator& op, const Signature& s) {
   for (size_t i = 0; i < op.inputs.size(); ++i) {
     if (!HasParts(partition, op.inputs[i], s.inputs[i])) return false;
   }
@@ -208,7 +207,6 @@ bool Runnable(const Graph& graph, const Partition& partition, const Operator& op
   for (size_t i = 0; i < op.weights.size(); ++i) {
     if (op.weights[i] >= 0 && s.weights[i] != Sbp::B()) return false;
   }
-  static_cast<void>(graph);
   return true;
 }
 
@@ -218,7 +216,7 @@ std::vector<Signature> RunnableSignatures(const Graph& graph, const Partition& p
                                           const Operator& op) {
   std::vector<Signature> runnable;
   for (const Signature& s : graph::Signatures(graph, op)) {
-    if (runnable.empty() || (partition.ranks() > 1 && Runnable(graph, partition, op, s))) {
+    if (runnable.empty() || (partition.ranks() > 1 && Runnable(partition, op, s))) {
       runnable.push_back(s);
     }
   }

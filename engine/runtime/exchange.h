@@ -22,7 +22,7 @@ class Exchange {
   Exchange(int32_t ranks, std::chrono::microseconds spin);
 
   int32_t ranks() const { return ranks_; }
-  // Before the first step: where the rank's registers lie.
+  // Before the first step: where the rank's registers lie. Not owned; must outlive all meetings.
   void SetArena(int32_t rank, const uint8_t* arena) { places_[rank].arena = arena; }
   const uint8_t* arena(int32_t rank) const { return places_[rank].arena; }
 
