@@ -120,7 +120,8 @@ class Compiler {
       : graph_(graph),
         options_(options),
         partition_(graph, options.cluster.ranks()),
-        choice_(ChooseSignatures(graph, partition_, options.cost)) {}
+        choice_(ChooseSignatures(graph, partition_, options.cost,
+                                 RunnableSignatures(graph, partition_))) {}
 
   v1::Plan Run() {
     plan_.set_model(options_.model_name);

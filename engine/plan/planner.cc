@@ -6,7 +6,6 @@
 #include <map>
 #include <utility>
 
-#include "engine/graph/signatures.h"
 #include "engine/plan/boxing.h"
 
 namespace mneme::plan {
@@ -190,49 +189,17 @@ double Apply(const Model& model, const Operator& op, const Signature& s, int32_t
   return seconds;
 }
 
-bool HasParts(const Partition& partition, int32_t tensor, Sbp layout) {
-  if (layout.kind != Sbp::Kind::kSplit) return true;
-  return layout.axis == 1 && (tensor < 0 || !partition.Of(tensor).empty());
-}
-
-bool Runnable(const Partition& partition, const Operator& op, const Signature& s) {
-  for (size_t i = 0; i < op.inputs.size(); ++i) {
-    if (!HasParts(partition, op.inputs[i], s.inputs[i])) return false;
-  }
-  for (size_t i = 0; i < op.outputs.size(); ++i) {
-    if (!HasParts(partition, op.outputs[i], s.outputs[i])) return false;
-  }
-  if (op.kind == v1::LINEAR) return true;
-  // Split embeddings, keys and tables are not executed yet.
-  for (size_t i = 0; i < op.weights.size(); ++i) {
-    if (op.weights[i] >= 0 && s.weights[i] != Sbp::B()) return false;
-  }
-  return true;
-}
-
 }  // namespace
 
-std::vector<Signature> RunnableSignatures(const Graph& graph, const Partition& partition,
-                                          const Operator& op) {
-  std::vector<Signature> runnable;
-  for (const Signature& s : graph::Signatures(graph, op)) {
-    if (runnable.empty() || (partition.ranks() > 1 && Runnable(partition, op, s))) {
-      runnable.push_back(s);
-    }
-  }
-  return runnable;
-}
-
-Choice ChooseSignatures(const Graph& graph, const Partition& partition, const CostModel& cost) {
+Choice ChooseSignatures(const Graph& graph, const Partition& partition, const CostModel& cost,
+                        const SignatureOptions& options) {
   const Model model(graph, partition, cost);
   const size_t count = graph.operators.size();
-  std::vector<std::vector<Signature>> options;
   std::vector<std::vector<State>> steps;  // after each operator
   std::vector<Cut> cuts = {{}};
   std::vector<State> states = {{}};
   for (size_t i = 0; i < count; ++i) {
     const Operator& op = graph.operators[i];
-    options.push_back(RunnableSignatures(graph, partition, op));
     std::map<Cut, State> next;
     for (size_t from = 0; from < states.size(); ++from) {
       for (size_t s = 0; s < options[i].size(); ++s) {
@@ -276,7 +243,9 @@ int32_t ChooseRanks(const Graph& graph, int32_t most, const CostModel& cost) {
   int32_t best = 1;
   double least = kNever;
   for (int32_t ranks = 1; ranks <= most; ranks = 2 * ranks < most ? 2 * ranks : most) {
-    const double seconds = ChooseSignatures(graph, Partition(graph, ranks), cost).seconds;
+    const Partition partition(graph, ranks);
+    const double seconds =
+        ChooseSignatures(graph, partition, cost, RunnableSignatures(graph, partition)).seconds;
     if (seconds < least) {
       least = seconds;
       best = ranks;

@@ -9,6 +9,7 @@
 #include "engine/graph/graph.h"
 #include "engine/graph/sbp.h"
 #include "engine/plan/partition.h"
+#include "engine/plan/runnable_signatures.h"
 
 namespace mneme::plan {
 
@@ -29,16 +30,10 @@ struct Choice {
   double seconds = 0;                        // modelled, of a step of one token
 };
 
-// The signatures that the runtime executes on several ranks, and that the partition allows; the
-// all-broadcast one first.
-std::vector<graph::Signature> RunnableSignatures(const graph::Graph& graph,
-                                                 const Partition& partition,
-                                                 const graph::Operator& op);
-
-// Exact: no other choice of runnable signatures and boxings has a smaller modelled time (dynamic
+// Exact: no other choice among the options and boxings has a smaller modelled time (dynamic
 // programming over the layouts of the tensors alive at each operator). On one rank everything is B.
 Choice ChooseSignatures(const graph::Graph& graph, const Partition& partition,
-                        const CostModel& cost);
+                        const CostModel& cost, const SignatureOptions& options);
 
 // The number of ranks from 1, 2, 4, ... and `most` on which a step takes the least modelled time,
 // the smallest such number.

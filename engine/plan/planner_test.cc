@@ -79,6 +79,10 @@ Graph RandomGraph(Random& random) {
   return graph;
 }
 
+Choice Choose(const Graph& graph, const Partition& partition, const CostModel& cost) {
+  return ChooseSignatures(graph, partition, cost, RunnableSignatures(graph, partition));
+}
+
 double BruteForce(const Graph& graph, const Partition& partition, const CostModel& cost,
                   std::vector<Signature>* chosen) {
   if (chosen->size() == graph.operators.size()) {
@@ -103,7 +107,7 @@ TEST(PlannerTest, NoChoiceIsBetter) {
     // 256 KB take 10 us: exchanges that cost nothing, something, and too much.
     cost.exchange_seconds = 5e-6 * static_cast<double>(random.Below(4));
     cost.exchange_seconds_per_rank = 0;
-    const Choice choice = ChooseSignatures(graph, partition, cost);
+    const Choice choice = Choose(graph, partition, cost);
     std::vector<Signature> chosen;
     const double least = BruteForce(graph, partition, cost, &chosen);
     ASSERT_NEAR(choice.seconds, least, 1e-12) << round;
@@ -121,14 +125,14 @@ TEST(PlannerTest, ManyLayersAndRanksArePlannedSoon) {
       graph::BuildMemoryTransformer(graph::MemoryTestModel(64), graph::Bf16Weights());
   for (int32_t ranks : {2, 3, 4, 64}) {
     const Partition partition(graph, ranks);
-    const Choice choice = ChooseSignatures(graph, partition, {});
+    const Choice choice = Choose(graph, partition, {});
     EXPECT_NEAR(ModelledSeconds(graph, partition, {}, choice.signatures), choice.seconds, 1e-9);
   }
 }
 
 TEST(PlannerTest, OneRankSplitsNothing) {
   const Graph graph = SmallGraph();
-  const Choice choice = ChooseSignatures(graph, Partition(graph, 1), {});
+  const Choice choice = Choose(graph, Partition(graph, 1), {});
   for (size_t i = 0; i < graph.operators.size(); ++i) {
     for (Sbp sbp : choice.signatures[i].inputs) EXPECT_EQ(sbp, Sbp::B());
     for (Sbp sbp : choice.signatures[i].weights) EXPECT_EQ(sbp, Sbp::B());
@@ -140,8 +144,8 @@ TEST(PlannerTest, ExchangesThatCostTooMuchAreAvoided) {
   const Graph graph = SmallGraph();
   CostModel cost;
   cost.exchange_seconds = 1;
-  const Choice choice = ChooseSignatures(graph, Partition(graph, 2), cost);
-  const Choice alone = ChooseSignatures(graph, Partition(graph, 1), cost);
+  const Choice choice = Choose(graph, Partition(graph, 2), cost);
+  const Choice alone = Choose(graph, Partition(graph, 1), cost);
   EXPECT_LE(choice.seconds, alone.seconds);
   EXPECT_LT(choice.seconds, 1);
 }
@@ -197,7 +201,7 @@ TEST(PlannerTest, CacheLiesAsAttentionReadsIt) {
   CostModel cost;
   cost.exchange_seconds = 0;
   cost.exchange_seconds_per_rank = 0;
-  const Choice choice = ChooseSignatures(graph, Partition(graph, 2), cost);
+  const Choice choice = Choose(graph, Partition(graph, 2), cost);
   Sbp cache = Sbp::B();
   int split = 0;
   for (size_t i = 0; i < graph.operators.size(); ++i) {

@@ -1,0 +1,54 @@
+#include "engine/plan/runnable_signatures.h"
+
+#include "engine/graph/signatures.h"
+
+namespace mneme::plan {
+namespace {
+
+using graph::Graph;
+using graph::Operator;
+using graph::Sbp;
+using graph::Signature;
+
+bool HasParts(const Partition& partition, int32_t tensor, Sbp layout) {
+  if (layout.kind != Sbp::Kind::kSplit) return true;
+  return layout.axis == 1 && (tensor < 0 || !partition.Of(tensor).empty());
+}
+
+bool Runnable(const Partition& partition, const Operator& op, const Signature& s) {
+  for (size_t i = 0; i < op.inputs.size(); ++i) {
+    if (!HasParts(partition, op.inputs[i], s.inputs[i])) return false;
+  }
+  for (size_t i = 0; i < op.outputs.size(); ++i) {
+    if (!HasParts(partition, op.outputs[i], s.outputs[i])) return false;
+  }
+  if (op.kind == v1::LINEAR) return true;
+  // Split embeddings, keys and tables are not executed yet.
+  for (size_t i = 0; i < op.weights.size(); ++i) {
+    if (op.weights[i] >= 0 && s.weights[i] != Sbp::B()) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::vector<Signature> RunnableSignatures(const Graph& graph, const Partition& partition,
+                                          const Operator& op) {
+  std::vector<Signature> runnable;
+  for (const Signature& s : graph::Signatures(graph, op)) {
+    if (runnable.empty() || (partition.ranks() > 1 && Runnable(partition, op, s))) {
+      runnable.push_back(s);
+    }
+  }
+  return runnable;
+}
+
+SignatureOptions RunnableSignatures(const Graph& graph, const Partition& partition) {
+  SignatureOptions options;
+  for (const Operator& op : graph.operators) {
+    options.push_back(RunnableSignatures(graph, partition, op));
+  }
+  return options;
+}
+
+}  // namespace mneme::plan
