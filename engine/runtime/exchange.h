@@ -1,50 +1,69 @@
-// Where the ranks of one host meet: counts in shared memory, and where each rank's registers lie. A
-// rank reads the others' registers directly, since a register lies at the same place of every
-// rank's arena; nothing is copied in between.
+// One rank's end of what the ranks of a plan do together: it gives the others parts of its
+// registers and gets parts of theirs. A transport only moves bytes; what is done with them (sums,
+// merges) is the actors' business, so all transports give the same bits.
 //
-// A meeting is over when all ranks have come to it. Ranks come to the same meetings in the same
-// order, so the k-th arrival of each is one meeting. What a rank reads of others between two
-// meetings must stay as it is until the second: the plan keeps such registers alive so long.
-// Waiting spins for a while, then sleeps. Counts are sequentially consistent, no fences
-// (ThreadSanitizer does not see them).
+// A register lies at the same offset of every rank's arena. Ranks call the same operations in the
+// same order. All methods but Abort and failed are for the rank's own thread. Nothing allocates
+// after the start.
 #ifndef MNEME_ENGINE_RUNTIME_EXCHANGE_H_
 #define MNEME_ENGINE_RUNTIME_EXCHANGE_H_
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
-#include <memory>
+#include <span>
 
 namespace mneme::runtime {
 
+// Some columns of all rows of a register. No rows: nothing.
+struct ExchangeBlock {
+  int64_t offset = 0;  // of the first row's first byte in the arena
+  int64_t rows = 0;
+  int64_t row_bytes = 0;
+  int64_t stride_bytes = 0;  // from row to row
+
+  int64_t bytes() const { return rows * row_bytes; }
+};
+
 class Exchange {
  public:
-  Exchange(int32_t ranks, std::chrono::microseconds spin);
+  virtual ~Exchange() = default;
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
 
+  int32_t rank() const { return rank_; }
   int32_t ranks() const { return ranks_; }
-  // Before the first step: where the rank's registers lie. Not owned; must outlive all meetings.
-  void SetArena(int32_t rank, const uint8_t* arena) { places_[rank].arena = arena; }
-  const uint8_t* arena(int32_t rank) const { return places_[rank].arena; }
+  // This rank's registers, zero at the start; owned by the exchange.
+  virtual std::span<uint8_t> arena() const = 0;
+  // Where to read, after a Swap, what it took of another rank: at the same offsets as there.
+  virtual const uint8_t* ArenaOf(int32_t other) const = 0;
 
-  // The rank comes to its next meeting. What it wrote before is seen by all that meet it there.
-  void Arrive(int32_t rank);
-  // Waits until all ranks have come to the meeting that `rank` came to last.
-  void AwaitAll(int32_t rank);
-  void Meet(int32_t rank) {
-    Arrive(rank);
-    AwaitAll(rank);
+  // All ranks come to the beginning of a step; what one wrote in the step before may be written
+  // again.
+  virtual bool BeginStep() = 0;
+  // By rank: the block of this rank's arena that the other one takes, and the block of the other
+  // one's arena that this one takes. Taken blocks can be read until the next Swap that takes
+  // something; with Settle, only until then. False: failed.
+  virtual bool Swap(std::span<const ExchangeBlock> given, std::span<const ExchangeBlock> taken) = 0;
+  // What was given may be written again: everybody has read it. False: failed.
+  virtual bool Settle() = 0;
+
+  // Ends the waits of all ranks, now and later; any thread. Swap and Settle then return false, and
+  // what was taken is undefined.
+  virtual void Abort() = 0;
+  bool failed() const { return failed_.load(std::memory_order_acquire); }
+
+ protected:
+  Exchange(int32_t rank, int32_t ranks) : rank_(rank), ranks_(ranks) {}
+  bool Fail() {
+    failed_.store(true, std::memory_order_release);
+    return false;
   }
+  void Recover() { failed_.store(false, std::memory_order_release); }
 
  private:
-  struct alignas(64) Place {
-    std::atomic<uint32_t> arrivals{0};
-    std::atomic<uint32_t> sleepers{0};
-    const uint8_t* arena = nullptr;
-  };
-
+  const int32_t rank_;
   const int32_t ranks_;
-  const std::chrono::microseconds spin_;
-  std::unique_ptr<Place[]> places_;
+  std::atomic<bool> failed_{false};
 };
 
 }  // namespace mneme::runtime

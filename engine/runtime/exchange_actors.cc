@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/runtime/actor.h"
-#include "engine/runtime/exchange.h"
+#include "engine/runtime/peers.h"
 #include "kernels/rank_sum/rank_sum.h"
 
 namespace mneme::runtime {
@@ -20,24 +20,6 @@ using kernels::TrafficClass;
 constexpr int64_t kShareBytes = int64_t{32} << 10;
 
 constexpr int64_t kFloatBytes = sizeof(float);
-
-// Where a register of this rank lies in another one's memory.
-class Peers {
- public:
-  explicit Peers(const ActorBinding& b) : exchange_(*b.exchange), rank_(b.rank) {}
-
-  int32_t ranks() const { return exchange_.ranks(); }
-  int32_t rank() const { return rank_; }
-  Exchange& exchange() const { return exchange_; }
-  const float* Of(int32_t other, const float* own) const {
-    const auto offset = reinterpret_cast<const uint8_t*>(own) - exchange_.arena(rank_);
-    return reinterpret_cast<const float*>(exchange_.arena(other) + offset);
-  }
-
- private:
-  Exchange& exchange_;
-  const int32_t rank_;
-};
 
 void CopyColumns(const float* from, int64_t from_stride, int64_t rows, int64_t cols, float* to,
                  int64_t to_stride) {
@@ -59,10 +41,15 @@ class AllReduceActor : public Actor {
   Traffic Fire(const StepContext& step) override {
     const Matrix<const float> x = x_.View<const float>(step);
     const Matrix<float> y = y_.View<float>(step);
-    peers_.exchange().Meet(peers_.rank());
-    if (y.rows * y.cols * kFloatBytes < kShareBytes) return Sum(x, y, 0, y.cols);
-    Traffic traffic = SumOwnColumns(x, y);
-    peers_.exchange().Meet(peers_.rank());
+    if (y.rows * y.cols * kFloatBytes < kShareBytes) return SumAll(x, y);
+    Traffic traffic = SumShare(x, y);
+    // Each has summed some columns of y.
+    for (int32_t other = 0; other < peers_.ranks(); ++other) {
+      if (other == peers_.rank()) continue;
+      peers_.Give(other, y, Begin(peers_.rank(), y.cols), Begin(peers_.rank() + 1, y.cols));
+      peers_.Take(other, y, y.row_stride, Begin(other, y.cols), Begin(other + 1, y.cols));
+    }
+    if (!peers_.Swap()) return traffic;
     for (int32_t other = 0; other < peers_.ranks(); ++other) {
       if (other == peers_.rank()) continue;
       const int64_t begin = Begin(other, y.cols);
@@ -74,7 +61,7 @@ class AllReduceActor : public Actor {
       traffic.Write(TrafficClass::kActivations, bytes);
     }
     // From now on y may be changed, which the others have read.
-    peers_.exchange().Meet(peers_.rank());
+    peers_.Settle();
     return traffic;
   }
 
@@ -84,9 +71,24 @@ class AllReduceActor : public Actor {
     return std::min(cols, (cols * rank / peers_.ranks() + 15) / 16 * 16);
   }
 
-  Traffic SumOwnColumns(const Matrix<const float>& x, const Matrix<float>& y) {
+  Traffic SumAll(const Matrix<const float>& x, const Matrix<float>& y) {
+    for (int32_t other = 0; other < peers_.ranks(); ++other) {
+      if (other == peers_.rank()) continue;
+      peers_.Give(other, x, 0, x.cols);
+      peers_.Take(other, x, x.row_stride, 0, x.cols);
+    }
+    return peers_.Swap() ? Sum(x, y, 0, y.cols) : Traffic();
+  }
+
+  Traffic SumShare(const Matrix<const float>& x, const Matrix<float>& y) {
     const int64_t begin = Begin(peers_.rank(), y.cols);
-    return Sum(x, y, begin, Begin(peers_.rank() + 1, y.cols) - begin);
+    const int64_t end = Begin(peers_.rank() + 1, y.cols);
+    for (int32_t other = 0; other < peers_.ranks(); ++other) {
+      if (other == peers_.rank()) continue;
+      peers_.Give(other, x, Begin(other, x.cols), Begin(other + 1, x.cols));
+      peers_.Take(other, x, x.row_stride, begin, end);
+    }
+    return peers_.Swap() ? Sum(x, y, begin, end - begin) : Traffic();
   }
 
   Traffic Sum(const Matrix<const float>& x, const Matrix<float>& y, int64_t begin, int64_t cols) {
@@ -98,7 +100,7 @@ class AllReduceActor : public Actor {
                  .y = {y.data + begin, y.rows, cols, y.row_stride}});
   }
 
-  const Peers peers_;
+  Peers peers_;
   const RegisterRef x_;
   const RegisterRef y_;
   const kernels::RankSumFn sum_;
@@ -118,14 +120,17 @@ class AllGatherActor : public Actor {
     const Matrix<const float> x = x_.View<const float>(step);
     const Matrix<float> y = y_.View<float>(step);
     Traffic traffic;
-    peers_.exchange().Arrive(peers_.rank());
-    if (front_only_ && peers_.rank() > 0) return traffic;
-    peers_.exchange().AwaitAll(peers_.rank());
+    const bool takes = !front_only_ || peers_.rank() == 0;
     for (int32_t other = 0; other < peers_.ranks(); ++other) {
-      const v1::Layout::Part& part = layout_.parts(other);
-      const int64_t cols = part.end() - part.begin();
-      CopyColumns(peers_.Of(other, x.data), cols, y.rows, cols, y.data + part.begin(),
-                  y.row_stride);
+      if (other == peers_.rank()) continue;
+      if (!front_only_ || other == 0) peers_.Give(other, x, 0, x.cols);
+      if (takes) peers_.Take(other, x, Columns(other), 0, Columns(other));
+    }
+    if (!peers_.Swap() || !takes) return traffic;
+    for (int32_t other = 0; other < peers_.ranks(); ++other) {
+      const int64_t cols = Columns(other);
+      CopyColumns(peers_.Of(other, x.data), cols, y.rows, cols,
+                  y.data + layout_.parts(other).begin(), y.row_stride);
       const uint64_t bytes = static_cast<uint64_t>(y.rows * cols * kFloatBytes);
       traffic.Read(other == peers_.rank() ? TrafficClass::kActivations : TrafficClass::kExchange,
                    bytes);
@@ -135,7 +140,11 @@ class AllGatherActor : public Actor {
   }
 
  private:
-  const Peers peers_;
+  int64_t Columns(int32_t rank) const {
+    return layout_.parts(rank).end() - layout_.parts(rank).begin();
+  }
+
+  Peers peers_;
   const bool front_only_;
   const v1::Layout layout_;
   const RegisterRef x_;

@@ -8,9 +8,8 @@
 #include <vector>
 
 #include "engine/runtime/actor.h"
-#include "engine/runtime/exchange.h"
+#include "engine/runtime/shared_exchange.h"
 #include "gtest/gtest.h"
-#include "kernels/device/buffer.h"
 
 namespace mneme::runtime {
 namespace {
@@ -23,7 +22,7 @@ class Ranks {
   Ranks(v1::OperatorKind kind, std::vector<int64_t> cuts, bool front_only = false)
       : ranks_(static_cast<int32_t>(cuts.size()) - 1),
         cols_(cuts.back()),
-        exchange_(ranks_, spin_) {
+        region_(*SharedRegion::Create(ranks_, 2 * kMaxRows * cols_ * 4)) {
     v1::Register* in = plan_.add_registers();
     v1::Register* out = plan_.add_registers();
     in->set_cols(cols_);
@@ -43,14 +42,13 @@ class Ranks {
     actor->mutable_attributes()->mutable_gathering()->set_front_only(front_only);
     const int64_t bytes = kMaxRows * cols_ * 4;
     for (int32_t r = 0; r < ranks_; ++r) {
-      arenas_.push_back(*kernels::Buffer::Allocate(2 * bytes, kernels::Pages::kNormal));
-      exchange_.SetArena(r, arenas_[r].data());
+      exchanges_.push_back(std::make_unique<SharedExchange>(region_.get(), r, spin_));
+      uint8_t* arena = exchanges_[r]->arena().data();
       const int64_t own = kind == v1::ALL_GATHER ? cuts[r + 1] - cuts[r] : cols_;
-      registers_.push_back(
-          {{.base = arenas_[r].data(), .cols = own, .row_stride = own},
-           {.base = arenas_[r].data() + bytes, .cols = cols_, .row_stride = cols_}});
+      registers_.push_back({{.base = arena, .cols = own, .row_stride = own},
+                            {.base = arena + bytes, .cols = cols_, .row_stride = cols_}});
       actors_.push_back(*MakeActor({plan_, plan_.actors(0), registers_[r], weights_, caches_,
-                                    kernels::DetectIsa(), false, r, &exchange_}));
+                                    kernels::DetectIsa(), false, r, exchanges_[r].get()}));
     }
   }
 
@@ -82,11 +80,11 @@ class Ranks {
   static constexpr std::chrono::microseconds spin_{50};
   const int32_t ranks_;
   const int64_t cols_;
-  Exchange exchange_;
+  std::unique_ptr<SharedRegion> region_;
   v1::Plan plan_;
   std::vector<const loader::PackedWeight*> weights_;
   KvCaches caches_;
-  std::vector<kernels::Buffer> arenas_;
+  std::vector<std::unique_ptr<SharedExchange>> exchanges_;
   std::vector<std::vector<RegisterRef>> registers_;
   std::vector<std::unique_ptr<Actor>> actors_;
   uint64_t exchanged_ = 0;

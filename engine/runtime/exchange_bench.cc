@@ -9,11 +9,11 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <thread>
 #include <vector>
 
-#include "engine/runtime/exchange.h"
-#include "kernels/device/buffer.h"
+#include "engine/runtime/shared_exchange.h"
 #include "kernels/device/host_cores.h"
 #include "kernels/rank_sum/rank_sum.h"
 
@@ -56,16 +56,15 @@ void BenchLine() {
 
 // As an all-reduce of few rows does it: meet, then sum what all ranks have.
 void Bench(int32_t ranks, int64_t bytes) {
-  Exchange exchange(ranks, std::chrono::microseconds(50));
   const int64_t floats = bytes / 4;
-  std::vector<kernels::Buffer> arenas;
+  // Two addends in turn, as a plan places them, and the sum.
+  const auto region = SharedRegion::Create(ranks, 3 * bytes + 64);
+  if (!region.ok()) return;
+  std::vector<std::unique_ptr<SharedExchange>> exchanges;
   for (int32_t r = 0; r < ranks; ++r) {
-    // Two addends in turn, as a plan places them, and the sum.
-    absl::StatusOr<kernels::Buffer> arena =
-        kernels::Buffer::Allocate(3 * bytes + 64, kernels::Pages::kNormal);
-    if (!arena.ok()) return;
-    arenas.push_back(std::move(*arena));
-    std::fill_n(reinterpret_cast<float*>(arenas[r].data()), 3 * floats, 1.0f);
+    exchanges.push_back(
+        std::make_unique<SharedExchange>(region->get(), r, std::chrono::microseconds(50)));
+    std::fill_n(reinterpret_cast<float*>(exchanges[r]->arena().data()), 3 * floats, 1.0f);
   }
   const kernels::RankSumFn sum = kernels::ResolveRankSum(kernels::DetectIsa());
   std::vector<double> seconds;
@@ -75,17 +74,18 @@ void Bench(int32_t ranks, int64_t bytes) {
       std::vector<const float*> addends(ranks);
       double last = Now();
       for (int round = 0; round < kRounds; ++round) {
-        auto* own = reinterpret_cast<float*>(arenas[r].data()) + round % 2 * floats;
+        auto* own = reinterpret_cast<float*>(exchanges[r]->arena().data()) + round % 2 * floats;
         for (int64_t i = 0; i < floats; i += 16) own[i] = static_cast<float>(round);
-        exchange.Meet(r);
+        exchanges[r]->Settle();
         if (bytes > 0) {
           for (int32_t other = 0; other < ranks; ++other) {
             addends[other] =
-                reinterpret_cast<const float*>(arenas[other].data()) + round % 2 * floats;
+                reinterpret_cast<const float*>(exchanges[r]->ArenaOf(other)) + round % 2 * floats;
           }
           sum({.addends = addends,
                .addend_stride = floats,
-               .y = {reinterpret_cast<float*>(arenas[r].data()) + 2 * floats, 1, floats, floats}});
+               .y = {reinterpret_cast<float*>(exchanges[r]->arena().data()) + 2 * floats, 1, floats,
+                     floats}});
         }
         if (r > 0) continue;
         const double now = Now();

@@ -37,24 +37,34 @@ absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::Create(
     const v1::Plan& plan, const loader::PackedWeights& weights, bool reference_kernels) {
   const int32_t ranks = plan.cluster().ranks();
   const std::chrono::microseconds spin = StepSpin(ranks);
-  std::unique_ptr<Exchange> exchange;
-  if (ranks > 1) exchange = std::make_unique<Exchange>(ranks, ExchangeSpin(ranks));
+  std::unique_ptr<SharedRegion> region;
+  if (ranks > 1) {
+    absl::StatusOr<std::unique_ptr<SharedRegion>> created =
+        SharedRegion::Create(ranks, plan.arena_bytes());
+    if (!created.ok()) return created.status();
+    region = *std::move(created);
+  }
   std::vector<std::unique_ptr<Worker>> workers;
   for (int32_t r = 0; r < ranks; ++r) {
+    workers.push_back(std::make_unique<Worker>(spin));
+    Worker& worker = *workers.back();
+    if (region != nullptr) {
+      worker.exchange = std::make_unique<SharedExchange>(region.get(), r, ExchangeSpin(ranks));
+    }
     absl::StatusOr<std::unique_ptr<Rank>> rank = Rank::Create(
         plan, weights,
-        {.rank = r, .exchange = exchange.get(), .reference_kernels = reference_kernels});
+        {.rank = r, .exchange = worker.exchange.get(), .reference_kernels = reference_kernels});
     if (!rank.ok()) return rank.status();
-    workers.push_back(std::make_unique<Worker>(std::move(*rank), spin));
+    worker.rank = *std::move(rank);
   }
   return std::unique_ptr<LocalExecutor>(
-      new LocalExecutor(std::move(exchange), std::move(workers), spin > kNoSpin));
+      new LocalExecutor(std::move(region), std::move(workers), spin > kNoSpin));
 }
 
-LocalExecutor::LocalExecutor(std::unique_ptr<Exchange> exchange,
+LocalExecutor::LocalExecutor(std::unique_ptr<SharedRegion> region,
                              std::vector<std::unique_ptr<Worker>> workers, bool looks)
     : looks_(looks),
-      exchange_(std::move(exchange)),
+      region_(std::move(region)),
       workers_(std::move(workers)),
       steps_{Step(front().limits()), Step(front().limits())} {
   for (auto* bytes : {&value_row_bytes_, &kv_bytes_}) {

@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "engine/runtime/credit_edge.h"
-#include "engine/runtime/exchange.h"
 #include "engine/runtime/executor.h"
 #include "engine/runtime/rank.h"
+#include "engine/runtime/shared_exchange.h"
 
 namespace mneme::runtime {
 
@@ -46,9 +46,9 @@ class LocalExecutor : public Executor {
   using Clock = std::chrono::steady_clock;
 
   struct Worker {
-    Worker(std::unique_ptr<Rank> its_rank, std::chrono::microseconds spin)
-        : rank(std::move(its_rank)), submitted(2, spin), finished(2, spin) {}
+    explicit Worker(std::chrono::microseconds spin) : submitted(2, spin), finished(2, spin) {}
 
+    std::unique_ptr<SharedExchange> exchange;  // null when alone
     std::unique_ptr<Rank> rank;
     CreditEdge submitted;
     CreditEdge finished;
@@ -57,7 +57,7 @@ class LocalExecutor : public Executor {
   };
 
   // looks: there is a core for the schedule, which may look for results before it sleeps.
-  LocalExecutor(std::unique_ptr<Exchange> exchange, std::vector<std::unique_ptr<Worker>> workers,
+  LocalExecutor(std::unique_ptr<SharedRegion> region, std::vector<std::unique_ptr<Worker>> workers,
                 bool looks);
 
   const Rank& front() const { return *workers_[0]->rank; }
@@ -68,7 +68,7 @@ class LocalExecutor : public Executor {
   Clock::time_point ExpectedEnd() const;
 
   const bool looks_;
-  std::unique_ptr<Exchange> exchange_;
+  std::unique_ptr<SharedRegion> region_;
   std::vector<std::unique_ptr<Worker>> workers_;  // by rank
   std::array<Step, 2> steps_;
   // Of several ranks.

@@ -129,16 +129,23 @@ absl::Status Rank::AllocateMemory() {
     return absl::ResourceExhaustedError(
         absl::StrCat("the KV cache needs ", kv_bytes, " bytes, ", available, " are available"));
   }
-  for (auto [buffer, bytes] :
-       {std::pair(&arena_, plan_.arena_bytes()), std::pair(&kv_, kv_bytes)}) {
+  // What others read lies where the exchange wants it.
+  const int64_t own_bytes = options_.exchange == nullptr ? plan_.arena_bytes() : 0;
+  for (auto [buffer, bytes] : {std::pair(&own_arena_, own_bytes), std::pair(&kv_, kv_bytes)}) {
     absl::StatusOr<Buffer> allocated = Buffer::Allocate(bytes, Pages::kHuge);
     if (!allocated.ok()) return allocated.status();
     *buffer = std::move(*allocated);
   }
-  if (options_.exchange != nullptr) options_.exchange->SetArena(options_.rank, arena_.data());
+  const std::span<uint8_t> arena =
+      options_.exchange == nullptr ? own_arena_.span() : options_.exchange->arena();
+  if (static_cast<int64_t>(arena.size()) < plan_.arena_bytes()) {
+    return absl::InvalidArgumentError(absl::StrCat("the plan's registers need ",
+                                                   plan_.arena_bytes(), " bytes, the exchange has ",
+                                                   arena.size()));
+  }
   for (int i = 0; i < plan_.registers_size(); ++i) {
     const v1::Register& r = plan_.registers(i);
-    registers_.push_back({.base = arena_.data() + r.offset(),
+    registers_.push_back({.base = arena.data() + r.offset(),
                           .slot_bytes = r.slot_bytes(),
                           .cols = r.cols(),
                           .row_stride = r.cols(),
@@ -246,12 +253,13 @@ void Rank::Begin(const Step& step, int32_t slot) {
 void Rank::Run(const Step& step, int32_t slot, StepResult* result) {
   const double begin_seconds = Seconds();
   const uint64_t begin = Ticks();
-  // All are through with the last step, and with what they read of each other in it.
-  if (options_.exchange != nullptr) options_.exchange->Meet(options_.rank);
   Begin(step, slot);
   result->traffic = {};
   result->logit_traffic = {};
   uint64_t kernel_ticks = 0;
+  Exchange* const exchange = options_.exchange;
+  // All are through with the last step, and with what they read of each other in it.
+  if (exchange != nullptr && !exchange->BeginStep()) return Fail(result);
   for (BoundActor& bound : actors_) {
     if (bound.logit_rows && context_.logit_rows == 0) continue;
     const uint64_t fire = Ticks();
@@ -262,6 +270,7 @@ void Rank::Run(const Step& step, int32_t slot, StepResult* result) {
     ++bound.fired;
     result->traffic += traffic;
     if (bound.logit_rows) result->logit_traffic += traffic;
+    if (exchange != nullptr && exchange->failed()) return Fail(result);
   }
   result->status = absl::OkStatus();
   result->logits = registers_[logits_register_].View<const float>(context_);
@@ -276,6 +285,13 @@ void Rank::Run(const Step& step, int32_t slot, StepResult* result) {
                                       static_cast<double>(ticks);
   total_ticks_ += ticks;
   total_seconds_ += result->step_seconds;
+}
+
+void Rank::Fail(StepResult* result) {
+  result->status = absl::UnavailableError("the ranks' exchange was given up");
+  result->logits = {};
+  result->token_value_row_bytes = {};
+  result->token_kv_bytes = {};
 }
 
 kernels::TensorView Rank::Kept(int32_t index) const {

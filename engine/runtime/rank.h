@@ -32,7 +32,7 @@ struct ActorProfile {
 
 struct RankOptions {
   int32_t rank = 0;
-  Exchange* exchange = nullptr;    // where the plan's ranks meet; outlives the rank
+  Exchange* exchange = nullptr;    // this rank's end, with its arena; outlives the rank
   bool reference_kernels = false;  // the plain-loop definitions of the operators
 };
 
@@ -46,8 +46,9 @@ class Rank {
                                                       const RankOptions& options);
 
   // Runs one step to its end on the calling thread; all ranks of the plan run the same steps.
-  // `slot` is which of the double-buffered registers to use; `result` keeps its vectors' memory.
-  // Allocates nothing.
+  // `slot` is which of the double-buffered registers to use. UNAVAILABLE in the result when the
+  // exchange fails: the step is not finished, and its sequences' KV is undefined. Allocates
+  // nothing but the text of an error.
   void Run(const Step& step, int32_t slot, StepResult* result);
 
   const v1::Plan& plan() const { return plan_; }  // this rank's part
@@ -71,11 +72,13 @@ class Rank {
   absl::Status BindActors();
   void BindKvCaches();
   void Begin(const Step& step, int32_t slot);
+  // The step could not be finished.
+  static void Fail(StepResult* result);
 
   v1::Plan plan_;
   StepLimits limits_;
   const RankOptions options_;
-  kernels::Buffer arena_;
+  kernels::Buffer own_arena_;  // of a rank that is alone
   kernels::Buffer kv_;
   std::unique_ptr<kernels::Prefault> kv_prefault_;  // of kv_, so it ends first
   kernels::Buffer scratch_;
