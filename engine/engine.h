@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -183,6 +184,10 @@ class Engine {
   virtual EngineStats stats() const = 0;
   // From now on Generate answers UNAVAILABLE; what runs goes on.
   virtual void Drain() = 0;
+  // Calls the watcher, now and after every change, with whether requests are taken: false while a
+  // rank of the executor is being brought back. On any thread; must return soon. Never called any
+  // more once WatchHealth has returned with an empty watcher.
+  virtual void WatchHealth(std::function<void(bool ready)> watcher) = 0;
 };
 
 // The engine over an executor. executor, model and tokenizer (may be null) are owned by the caller

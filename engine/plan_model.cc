@@ -133,7 +133,8 @@ absl::Status CompileModel(const std::string& name, const graph::WeightTypes& typ
   absl::StatusOr<v1::StepLimits> limits = LeastLimits(options, model);
   if (!limits.ok()) return limits.status();
   const int32_t ranks =
-      options.ranks != 0
+      options.process.processes != 0 ? options.process.processes
+      : options.ranks != 0
           ? options.ranks
           : plan::ChooseRanks(graph, std::min(kernels::UsableCores(), plan::kMaxRanks),
                               options.cost);
@@ -185,6 +186,8 @@ absl::StatusOr<PlannedModel> PlanShape(const std::string& shape, int64_t layers,
   if (!model.ok()) return model.status();
   PlannedModel planned;
   planned.checkpoint.model = *std::move(model);
+  planned.shape = shape;
+  planned.layers = layers;
   const auto type = [](const loader::WeightId&) { return v1::BF16; };
   absl::Status status = CompileModel(shape, type, options, /*measure=*/false, &planned);
   if (!status.ok()) return status;

@@ -4,6 +4,7 @@
 #define MNEME_ENGINE_PLAN_MODEL_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,18 @@
 #include "proto/mneme/v1/plan.pb.h"
 
 namespace mneme {
+
+// How ranks run as processes of this host.
+struct ProcessSettings {
+  int32_t processes = 0;  // one rank each, the front's included; 0: ranks are threads
+  // `executable rank` serves a rank; `build` is what it must be of.
+  std::string executable;
+  std::string build;
+  // A rank that is not heard of for so long is started again.
+  double rank_timeout_seconds = 5;
+  // Told what happens to ranks; any thread. May be empty.
+  std::function<void(const std::string&)> log;
+};
 
 struct ModelOptions {
   std::string model_directory;
@@ -31,6 +44,7 @@ struct ModelOptions {
   // Threads that share the work of each step, one per core at best; 0: as many as pay by the cost
   // model, at most one per core.
   int32_t ranks = 1;
+  ProcessSettings process;  // with processes, `ranks` is as many
   // What the plan assumes of the machine.
   plan::CostModel cost;
   // Weights as if they had been stored so; both false: as stored.
@@ -45,6 +59,8 @@ struct ModelOptions {
 // A model directory, inspected, with the plan it would be served with.
 struct PlannedModel {
   loader::Checkpoint checkpoint;
+  std::string shape;   // of PlanShape; else empty
+  int64_t layers = 0;  // of PlanShape: the first so many; 0: all
   v1::Plan plan;
 };
 

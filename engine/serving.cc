@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/runtime/local_executor.h"
+#include "engine/make_executor.h"
 #include "loader/tokenizer/tokenizer.h"
 
 namespace mneme {
@@ -25,8 +25,8 @@ class ServingImpl : public Serving {
     absl::StatusOr<loader::PackedWeights> weights = PackModel(planned_, options);
     if (!weights.ok()) return weights.status();
     weights_ = std::move(*weights);
-    absl::StatusOr<std::unique_ptr<runtime::LocalExecutor>> executor =
-        runtime::LocalExecutor::Create(planned_.plan, weights_, options.reference_kernels);
+    absl::StatusOr<std::unique_ptr<runtime::Executor>> executor =
+        MakeExecutor(planned_, weights_, options);
     if (!executor.ok()) return executor.status();
     executor_ = std::move(*executor);
     WarmUp();
@@ -66,7 +66,7 @@ class ServingImpl : public Serving {
   PlannedModel planned_;
   loader::PackedWeights weights_;
   std::unique_ptr<loader::Tokenizer> tokenizer_;
-  std::unique_ptr<runtime::LocalExecutor> executor_;
+  std::unique_ptr<runtime::Executor> executor_;
   std::unique_ptr<Engine> engine_;
 };
 

@@ -112,6 +112,7 @@ class GrpcServer final : public Server {
 
  private:
   bool WaitUntilIdle(Clock::time_point deadline);
+  void SetServing(bool serving);
 
   const std::shared_ptr<spdlog::logger> log_;
   Engine* const engine_;
@@ -157,18 +158,21 @@ absl::Status GrpcServer::Listen(const ServerOptions& options) {
         absl::StrCat("cannot listen on ", options.listen, " (is the address in use?)"));
   }
   address_ = absl::StrCat(options.listen.substr(0, colon), ":", port_);
-  grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
-  health->SetServingStatus(true);
-  health->SetServingStatus(kServiceName, true);
+  engine_->WatchHealth([this](bool ready) { SetServing(ready); });
   return absl::OkStatus();
+}
+
+void GrpcServer::SetServing(bool serving) {
+  grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
+  health->SetServingStatus(serving);
+  health->SetServingStatus(kServiceName, serving);
 }
 
 void GrpcServer::Drain() {
   registry_.Close();
   engine_->Drain();
-  grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
-  health->SetServingStatus(false);
-  health->SetServingStatus(kServiceName, false);
+  engine_->WatchHealth({});
+  SetServing(false);
 }
 
 bool GrpcServer::WaitUntilIdle(Clock::time_point deadline) {

@@ -64,6 +64,19 @@ TEST(ShutdownTest, RunningRequestsEndAndNewOnesAreRefused) {
   EXPECT_EQ(running.engine.live_generations(), 0);
 }
 
+// While the engine brings a rank back the server says so; after a drain nothing turns it back.
+TEST(ShutdownTest, HealthFollowsTheEngine) {
+  Running running;
+  running.engine.SetReady(false);
+  EXPECT_EQ(ProbeHealth(*running.server, "mneme.v1.Generation"), "NOT_SERVING");
+  EXPECT_EQ(ProbeHealth(*running.server, ""), "NOT_SERVING");
+  running.engine.SetReady(true);
+  EXPECT_EQ(ProbeHealth(*running.server, "mneme.v1.Generation"), "SERVING");
+  running.server->Drain();
+  running.engine.SetReady(true);
+  EXPECT_EQ(ProbeHealth(*running.server, "mneme.v1.Generation"), "NOT_SERVING");
+}
+
 TEST(ShutdownTest, WhatOutlastsTheDrainIsEndedAndTold) {
   Running running;
   Stream stream(*running.server, 1000000);

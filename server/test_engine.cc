@@ -134,6 +134,18 @@ void TestEngine::Drain() {
   draining_ = true;
 }
 
+void TestEngine::WatchHealth(std::function<void(bool)> watcher) {
+  const std::lock_guard lock(mutex_);
+  watcher_ = std::move(watcher);
+  if (watcher_) watcher_(ready_);
+}
+
+void TestEngine::SetReady(bool ready) {
+  const std::lock_guard lock(mutex_);
+  ready_ = ready;
+  if (watcher_) watcher_(ready_);
+}
+
 GenerateRequest TestEngine::last_request() const {
   const std::lock_guard lock(mutex_);
   return last_request_;

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -41,6 +42,9 @@ class TestEngine final : public Engine {
   const loader::ModelDescription& model() const override { return model_; }
   EngineStats stats() const override;
   void Drain() override;
+  void WatchHealth(std::function<void(bool)> watcher) override;
+  // What the watcher is told.
+  void SetReady(bool ready);
 
   // What tests look at.
   GenerateRequest last_request() const;
@@ -64,6 +68,8 @@ class TestEngine final : public Engine {
   int64_t tokens_ = 0;
   bool draining_ = false;
   bool stopping_ = false;
+  bool ready_ = true;
+  std::function<void(bool)> watcher_;
   std::thread thread_;
 };
 

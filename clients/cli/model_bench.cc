@@ -15,14 +15,14 @@ namespace {
 
 class Bench {
  public:
-  Bench(const ModelBenchOptions& options, int32_t vocab, runtime::LocalExecutor* executor,
+  Bench(const ModelBenchOptions& options, int32_t vocab, runtime::Executor* executor,
         std::ostream& out)
       : options_(options), vocab_(vocab), executor_(*executor), out_(out) {}
 
   // Steps of `rows` tokens of each of `sequences` sequences, at positions `context` and following;
   // logits of the last row of each.
   void Run(const char* name, int32_t sequences, int32_t context, int32_t rows) {
-    const std::vector<runtime::ActorProfile> before = executor_.rank(0).Profile();
+    const std::vector<runtime::ActorProfile> before = executor_.Profile();
     std::vector<double> seconds;
     double runtime_seconds = 0;
     kernels::Traffic traffic;
@@ -41,8 +41,9 @@ class Bench {
     const uint64_t read =
         std::accumulate(traffic.read_bytes.begin(), traffic.read_bytes.end(), uint64_t{0}) -
         traffic.read_bytes[static_cast<int>(kernels::TrafficClass::kActivations)];
+    const runtime::StepMessageStats sent = executor_.message_stats();
     const double limit = kernels::MeasureReadBandwidth(static_cast<int64_t>(read),
-                                                       kernels::DetectIsa(), executor_.ranks());
+                                                       kernels::DetectIsa(), options_.ranks);
     const double tokens = static_cast<double>(sequences) * rows;
     const double rate = static_cast<double>(read) / median;
     out_ << absl::StrFormat(
@@ -51,6 +52,12 @@ class Bench {
         static_cast<double>(read) / 1e6);
     out_ << absl::StrFormat("  %5.1f GB/s = %3.0f %% of %5.1f  runtime %4.2f %%\n", rate / 1e9,
                             100 * rate / limit, limit / 1e9, 100 * runtime_seconds / total);
+    if (const uint64_t steps = sent.steps - before_.steps; steps > 0) {
+      out_ << absl::StrFormat("    step messages: %.0f bytes, %.1f us to send per step\n",
+                              static_cast<double>(sent.bytes - before_.bytes) / steps,
+                              (sent.seconds - before_.seconds) / steps * 1e6);
+    }
+    before_ = sent;
     PrintOperators(before, total);
   }
 
@@ -73,7 +80,7 @@ class Bench {
 
   void PrintOperators(const std::vector<runtime::ActorProfile>& before, double total) {
     std::map<std::string, double> by_kind;
-    const std::vector<runtime::ActorProfile> after = executor_.rank(0).Profile();
+    const std::vector<runtime::ActorProfile> after = executor_.Profile();
     for (size_t i = 0; i < after.size(); ++i) {
       by_kind[v1::OperatorKind_Name(after[i].kind)] += after[i].seconds - before[i].seconds;
     }
@@ -88,10 +95,11 @@ class Bench {
 
   const ModelBenchOptions& options_;
   const int32_t vocab_;
-  runtime::LocalExecutor& executor_;
+  runtime::Executor& executor_;
   std::ostream& out_;
   std::vector<int32_t> tokens_;
   int64_t next_token_ = 1;
+  runtime::StepMessageStats before_;
 };
 
 // Sequences and tokens of the longest of each kind of step.
@@ -132,7 +140,7 @@ absl::Status Check(const ModelBenchOptions& options, const runtime::StepLimits& 
 }  // namespace
 
 absl::Status BenchModel(const ModelBenchOptions& options, int32_t vocab,
-                        runtime::LocalExecutor* executor, std::ostream& out) {
+                        runtime::Executor* executor, std::ostream& out) {
   if (absl::Status s = Check(options, executor->limits()); !s.ok()) return s;
   Bench bench(options, vocab, executor, out);
   for (int32_t batch : options.batches) bench.Run("decode", batch, options.context, 1);

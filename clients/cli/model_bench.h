@@ -7,11 +7,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/runtime/local_executor.h"
+#include "engine/runtime/executor.h"
 
 namespace mneme::cli {
 
 struct ModelBenchOptions {
+  int32_t ranks = 1;  // of the executor: how many cores the limit is measured with
   std::vector<int32_t> batches = {1, 8, 32};  // sequences of a decode step
   int32_t context = 128;                      // tokens that each sequence has before a decode step
   int32_t prefill = 64;                       // tokens of a prefill of one sequence; 0: none
@@ -23,7 +24,7 @@ struct ModelBenchOptions {
 // on rank 0. INVALID_ARGUMENT names what the plan's limits do not allow. vocab: token ids are below
 // it.
 absl::Status BenchModel(const ModelBenchOptions& options, int32_t vocab,
-                        runtime::LocalExecutor* executor, std::ostream& out);
+                        runtime::Executor* executor, std::ostream& out);
 
 }  // namespace mneme::cli
 

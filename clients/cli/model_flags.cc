@@ -1,6 +1,7 @@
 #include "clients/cli/model_flags.h"
 
 #include "absl/strings/str_cat.h"
+#include "clients/cli/invocation.h"
 #include "engine/plan/compile.h"
 
 namespace mneme::cli {
@@ -34,6 +35,12 @@ void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
              "Positions of a KV block, a multiple of 16.");
   flags->Add("ranks", &ranks, {0, plan::kMaxRanks}, "N",
              "Threads that share the work of each step; 0: as many as pay, at most one per core.");
+  flags->Add(
+      "processes", &processes, {0, plan::kMaxRanks}, "N",
+      "Processes of this host that share the work instead of threads; each holds its part of "
+      "the weights, and one that dies is started again.");
+  flags->Add("rank-timeout", &rank_timeout, {0.1, 3600}, "S",
+             "With --processes: how long a process may be silent before it is started again.");
 }
 
 absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
@@ -75,6 +82,15 @@ absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
   options.kv_cache_bytes = kv_cache_mb << 20;
   options.kv_block_tokens = kv_block_tokens;
   options.ranks = ranks;
+  if (ranks > 0 && processes > 0) {
+    return absl::InvalidArgumentError(absl::StrCat("--ranks ", ranks, " and --processes ",
+                                                   processes, ": ranks are threads or processes"));
+  }
+  options.process.processes = processes;
+  // A rank is served by what runs now, whatever its file is called by then.
+  options.process.executable = "/proc/self/exe";
+  options.process.build = kVersion;
+  options.process.rank_timeout_seconds = rank_timeout;
   return options;
 }
 

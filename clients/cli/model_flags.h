@@ -22,6 +22,8 @@ struct ModelFlags {
   int64_t kv_cache_mb = 0;
   int32_t kv_block_tokens = 16;
   int32_t ranks = 0;
+  int32_t processes = 0;
+  double rank_timeout = 5;
 
   // model_help: what --model is for this verb.
   void AddTo(FlagTable* flags, const std::string& model_help);

@@ -2,27 +2,32 @@
 #include "clients/cli/model_flags.h"
 #include "clients/cli/shape_flags.h"
 #include "clients/cli/verbs.h"
+#include "engine/make_executor.h"
 
 namespace mneme::cli {
 namespace {
 
+constexpr uint64_t kSeed = 1;  // of made-up weights
+
 absl::Status Bench(const Invocation& invocation, const ModelFlags& model, const ShapeFlags& shape,
-                   const ModelBenchOptions& bench) {
+                   ModelBenchOptions bench) {
   const absl::StatusOr<PlannedModel> planned = shape.Plan(model, invocation.executable);
   if (!planned.ok()) return planned.status();
   const absl::StatusOr<ModelOptions> options = model.ToOptions();
   if (!options.ok()) return options.status();
   const absl::StatusOr<loader::PackedWeights> weights =
-      shape.given() ? GenerateModel(*planned, /*seed=*/1) : PackModel(*planned, *options);
+      shape.given() ? GenerateModel(*planned, kSeed) : PackModel(*planned, *options);
   if (!weights.ok()) return weights.status();
-  const auto executor =
-      runtime::LocalExecutor::Create(planned->plan, *weights, options->reference_kernels);
+  const auto executor = MakeExecutor(*planned, *weights, *options, kSeed);
   if (!executor.ok()) return executor.status();
-  const int32_t ranks = (*executor)->ranks();
+  const int32_t ranks = planned->plan.cluster().ranks();
+  bench.ranks = ranks;
   invocation.out << planned->plan.model() << ", " << planned->checkpoint.model.layers
                  << " layers, instructions " << planned->plan.cluster().isa() << ", " << ranks
-                 << (ranks == 1 ? " rank" : " ranks") << ", context " << bench.context << ", "
-                 << bench.steps << " steps each\n";
+                 << (ranks == 1                       ? " rank"
+                     : options->process.processes > 1 ? " processes"
+                                                      : " ranks")
+                 << ", context " << bench.context << ", " << bench.steps << " steps each\n";
   return BenchModel(bench, static_cast<int32_t>(planned->checkpoint.model.vocab_size),
                     executor->get(), invocation.out);
 }

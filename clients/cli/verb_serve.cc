@@ -82,6 +82,7 @@ class Shutdown {
  public:
   void OnSignal(int signal) {
     const std::lock_guard lock(mutex_);
+    if (disarmed_) return;
     if (server_ == nullptr) _exit(128 + signal);
     if (++signals_ > 1) server_->Hurry();
     asked_.notify_all();
@@ -89,6 +90,11 @@ class Shutdown {
   void Arm(server::Server* server) {
     const std::lock_guard lock(mutex_);
     server_ = server;
+  }
+  // Further signals do nothing: the server is through.
+  void Disarm() {
+    const std::lock_guard lock(mutex_);
+    disarmed_ = true;
   }
   void Wait() {
     std::unique_lock lock(mutex_);
@@ -100,6 +106,7 @@ class Shutdown {
   std::condition_variable asked_;
   server::Server* server_ = nullptr;
   int signals_ = 0;
+  bool disarmed_ = false;
 };
 
 absl::StatusOr<ServingOptions> ToServingOptions(const Invocation& invocation, ServeFlags* flags) {
@@ -123,7 +130,7 @@ int RunServe(const Invocation& invocation) {
   FlagTable table = flags.Table();
   int exit_status = 0;
   if (!ParseFlags(invocation, &table, 0, &exit_status)) return exit_status;
-  const absl::StatusOr<ServingOptions> serving = ToServingOptions(invocation, &flags);
+  absl::StatusOr<ServingOptions> serving = ToServingOptions(invocation, &flags);
   if (!serving.ok()) return Fail(invocation, "serve", serving.status());
 
   // Bytes that are no message get a status; a line each would let strangers fill the log.
@@ -137,6 +144,7 @@ int RunServe(const Invocation& invocation) {
   options.max_requests = flags.max_requests;
   const std::shared_ptr<spdlog::logger> log = MakeLog();
   if (flags.log) options.log = log;
+  serving->process.log = [log](const std::string& line) { log->warn("{}", line); };
   absl::StatusOr<std::unique_ptr<LocalServer>> local = LocalServer::Start(*serving, options);
   if (!local.ok()) return Fail(invocation, "serve", local.status());
   for (const std::string& warning : (*local)->serving().checkpoint().model.warnings) {
@@ -153,6 +161,9 @@ int RunServe(const Invocation& invocation) {
   log->info("shutting down, draining for at most {} s", flags.drain_seconds);
   const int32_t ended = server.Shutdown(absl::Seconds(flags.drain_seconds));
   log->info("ended{}", ended > 0 ? fmt::format(", {} requests were cut short", ended) : "");
+  // Whatever still has something to say says it before the log ends.
+  shutdown.Disarm();
+  local->reset();
   spdlog::shutdown();
   return 0;
 }

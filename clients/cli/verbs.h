@@ -17,6 +17,7 @@ int RunDetokenize(const Invocation& invocation);
 int RunDemo(const Invocation& invocation);
 int RunLoadVerb(const Invocation& invocation);
 int RunBench(const Invocation& invocation);
+int RunRank(const Invocation& invocation);
 
 inline constexpr Verb kVerbs[] = {
     {"demo", "stream text from the demo model and measure it", RunDemo},
@@ -29,6 +30,7 @@ inline constexpr Verb kVerbs[] = {
     {"inspect", "what a checkpoint holds, or why it is refused", RunInspect},
     {"tokenize", "texts to token ids", RunTokenize},
     {"detokenize", "token ids to texts", RunDetokenize},
+    {"rank", "serve one rank of a model to its front process (started by it)", RunRank},
 };
 
 }  // namespace mneme::cli

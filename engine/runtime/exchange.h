@@ -51,6 +51,8 @@ class Exchange {
   // what was taken is undefined.
   virtual void Abort() = 0;
   bool failed() const { return failed_.load(std::memory_order_acquire); }
+  // The rank is inside an operation: it may be others that it waits for. Any thread.
+  bool waiting() const { return waiting_.load(std::memory_order_relaxed); }
 
  protected:
   Exchange(int32_t rank, int32_t ranks) : rank_(rank), ranks_(ranks) {}
@@ -59,11 +61,13 @@ class Exchange {
     return false;
   }
   void Recover() { failed_.store(false, std::memory_order_release); }
+  void SetWaiting(bool waiting) { waiting_.store(waiting, std::memory_order_relaxed); }
 
  private:
   const int32_t rank_;
   const int32_t ranks_;
   std::atomic<bool> failed_{false};
+  std::atomic<bool> waiting_{false};
 };
 
 }  // namespace mneme::runtime

@@ -7,12 +7,15 @@
 #define MNEME_ENGINE_RUNTIME_EXECUTOR_H_
 
 #include <cstdint>
+#include <functional>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "engine/runtime/step.h"
 #include "kernels/tensor/tensor.h"
 #include "kernels/traffic/traffic.h"
+#include "proto/mneme/v1/plan.pb.h"
 
 namespace mneme::runtime {
 
@@ -35,6 +38,28 @@ struct StepResult {
   double runtime_seconds = 0;  // of that, outside kernels and exchanges
 };
 
+// What it took to send steps to ranks in other processes.
+struct StepMessageStats {
+  uint64_t steps = 0;
+  uint64_t bytes = 0;  // to all of them
+  double seconds = 0;  // spent sending
+};
+
+// Time that one actor has taken so far.
+struct ActorProfile {
+  std::string_view name;
+  v1::OperatorKind kind = v1::OPERATOR_KIND_UNSPECIFIED;
+  uint64_t fired = 0;
+  double seconds = 0;
+};
+
+// Whether steps can run. Each generation begins with nothing in the KV cache: when the number has
+// changed, what steps before wrote there is lost.
+struct ExecutorState {
+  bool ready = true;
+  uint64_t generation = 0;
+};
+
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -54,6 +79,20 @@ class Executor {
   // e.g. "memory.0.grid". An empty view when there is none of that name; valid until the next step.
   // REQUIRES: no other step is under way, for it would overwrite them.
   virtual kernels::TensorView Trace(std::string_view name) const = 0;
+
+  // Of rank 0, by actor, since the start. Empty where nobody counts. REQUIRES: no step is under
+  // way.
+  virtual std::vector<ActorProfile> Profile() const { return {}; }
+  // Since the start. The schedule's thread.
+  virtual StepMessageStats message_stats() const { return {}; }
+
+  // Any thread. While it is not ready, steps end with UNAVAILABLE at once.
+  virtual ExecutorState state() const { return {}; }
+  // OK, or why it is, or last was, not ready. Any thread.
+  virtual absl::Status failure() const { return absl::OkStatus(); }
+  // Called after every change of state, on any thread, until the listener is set to another (or to
+  // an empty function); must return soon. Any thread.
+  virtual void SetStateListener(std::function<void()> listener) { (void)listener; }
 };
 
 }  // namespace mneme::runtime

@@ -1,20 +1,16 @@
-// An executor whose ranks are threads of this process. The schedule's thread meets each of them at
-// two credit edges of capacity two: steps go one way, results the other. All read the same step.
+// An executor whose ranks are threads of this process. All read the same step.
 #ifndef MNEME_ENGINE_RUNTIME_LOCAL_EXECUTOR_H_
 #define MNEME_ENGINE_RUNTIME_LOCAL_EXECUTOR_H_
 
 #include <array>
 #include <chrono>
-#include <functional>
-#include <map>
 #include <memory>
-#include <string>
-#include <thread>
 #include <vector>
 
-#include "engine/runtime/credit_edge.h"
+#include "engine/runtime/combine_results.h"
 #include "engine/runtime/executor.h"
 #include "engine/runtime/rank.h"
+#include "engine/runtime/rank_thread.h"
 #include "engine/runtime/shared_exchange.h"
 
 namespace mneme::runtime {
@@ -38,51 +34,32 @@ class LocalExecutor : public Executor {
   // A tensor that several ranks have parts of is put together once a step.
   kernels::TensorView Trace(std::string_view name) const override;
 
-  int32_t ranks() const { return static_cast<int32_t>(workers_.size()); }
+  std::vector<ActorProfile> Profile() const override { return front().Profile(); }
+
+  int32_t ranks() const { return static_cast<int32_t>(threads_.size()); }
   // REQUIRES: no step is under way.
-  const Rank& rank(int32_t index) const { return *workers_[index]->rank; }
+  const Rank& rank(int32_t index) const { return threads_[index]->rank(); }
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  struct Worker {
-    explicit Worker(std::chrono::microseconds spin) : submitted(2, spin), finished(2, spin) {}
+  LocalExecutor(std::unique_ptr<SharedRegion> region,
+                std::vector<std::unique_ptr<SharedExchange>> exchanges, const StepLimits& limits);
 
-    std::unique_ptr<SharedExchange> exchange;  // null when alone
-    std::unique_ptr<Rank> rank;
-    CreditEdge submitted;
-    CreditEdge finished;
-    std::array<StepResult, 2> results;
-    std::thread thread;
-  };
-
-  // looks: there is a core for the schedule, which may look for results before it sleeps.
-  LocalExecutor(std::unique_ptr<SharedRegion> region, std::vector<std::unique_ptr<Worker>> workers,
-                bool looks);
-
-  const Rank& front() const { return *workers_[0]->rank; }
-  void Loop(Worker* worker);
-  // The ranks' results of a slot as one.
-  const StepResult& Combine(int32_t slot);
+  const Rank& front() const { return rank(0); }
   // When the oldest step under way will be done, if it is like the one before it.
   Clock::time_point ExpectedEnd() const;
 
-  const bool looks_;
-  std::unique_ptr<SharedRegion> region_;
-  std::vector<std::unique_ptr<Worker>> workers_;  // by rank
+  // Whether there is a core for the schedule, which may look for results before it sleeps.
+  bool looks_ = false;
+  std::unique_ptr<SharedRegion> region_;  // null when alone, as are the exchanges
+  std::vector<std::unique_ptr<SharedExchange>> exchanges_;
   std::array<Step, 2> steps_;
-  // Of several ranks.
-  std::array<StepResult, 2> combined_;
-  std::array<std::vector<double>, 2> value_row_bytes_;
-  std::array<std::vector<double>, 2> kv_bytes_;
-  // Tensors put together, by name, and of which step.
-  struct Traced {
-    uint64_t step = 0;
-    std::vector<float> values;
-  };
-  mutable std::map<std::string, Traced, std::less<>> traced_;
+  std::array<CombinedResult, 2> combined_;            // of several ranks
+  std::vector<std::unique_ptr<RankThread>> threads_;  // by rank
+  mutable TraceAssembler trace_;
   uint64_t next_step_number_ = 1;
-  uint32_t finished_slot_ = 0;
+  uint64_t finished_ = 0;  // number of the step that Wait() returned
   std::array<Clock::time_point, 2> submitted_at_;
   // Of the last steps of that many tokens; 0 tokens is none.
   int32_t estimated_tokens_ = 0;

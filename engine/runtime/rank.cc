@@ -268,6 +268,7 @@ void Rank::Run(const Step& step, int32_t slot, StepResult* result) {
     kernel_ticks += ticks;
     bound.ticks += ticks;
     ++bound.fired;
+    progress_.store(progress_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     result->traffic += traffic;
     if (bound.logit_rows) result->logit_traffic += traffic;
     if (exchange != nullptr && exchange->failed()) return Fail(result);

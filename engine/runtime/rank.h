@@ -4,6 +4,7 @@
 #ifndef MNEME_ENGINE_RUNTIME_RANK_H_
 #define MNEME_ENGINE_RUNTIME_RANK_H_
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -21,14 +22,6 @@
 #include "proto/mneme/v1/plan.pb.h"
 
 namespace mneme::runtime {
-
-// Time that one actor has taken so far.
-struct ActorProfile {
-  std::string_view name;
-  v1::OperatorKind kind = v1::OPERATOR_KIND_UNSPECIFIED;
-  uint64_t fired = 0;
-  double seconds = 0;
-};
 
 struct RankOptions {
   int32_t rank = 0;
@@ -57,6 +50,8 @@ class Rank {
   kernels::TensorView Kept(int32_t index) const;
   // By actor, since the start.
   std::vector<ActorProfile> Profile() const;
+  // Actors fired since the start; any thread. Stands still where the rank waits, or hangs.
+  uint64_t progress() const { return progress_.load(std::memory_order_relaxed); }
 
  private:
   struct BoundActor {
@@ -94,6 +89,7 @@ class Rank {
   std::vector<double> value_row_bytes_;
   std::vector<double> kv_bytes_;
   StepContext context_;
+  std::atomic<uint64_t> progress_{0};
   uint64_t total_ticks_ = 0;
   double total_seconds_ = 0;
 };

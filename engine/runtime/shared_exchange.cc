@@ -165,13 +165,19 @@ bool SharedExchange::Swap(std::span<const ExchangeBlock>, std::span<const Exchan
   region_.Arrive(rank());
   const bool takes =
       std::any_of(taken.begin(), taken.end(), [](const ExchangeBlock& b) { return b.rows > 0; });
-  if (takes ? region_.AwaitAll(rank(), spin_) : !region_.aborted()) return true;
-  return Fail();
+  return takes ? Await() : !region_.aborted() || Fail();
 }
 
 bool SharedExchange::Meet() {
   region_.Arrive(rank());
-  return region_.AwaitAll(rank(), spin_) || Fail();
+  return Await();
+}
+
+bool SharedExchange::Await() {
+  SetWaiting(true);
+  const bool met = region_.AwaitAll(rank(), spin_);
+  SetWaiting(false);
+  return met || Fail();
 }
 
 void SharedExchange::Abort() {

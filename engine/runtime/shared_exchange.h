@@ -87,6 +87,7 @@ class SharedExchange : public Exchange {
 
  private:
   bool Meet();
+  bool Await();
 
   SharedRegion& region_;
   const std::chrono::microseconds spin_;

@@ -13,6 +13,7 @@ Step::Step(const StepLimits& limits) {
 }
 
 void Step::Clear() {
+  generation = kAnyGeneration;
   token_ids_.clear();
   positions_.clear();
   spans_.clear();

@@ -61,6 +61,10 @@ class Step {
   void AddBlockChange(int32_t sequence, int32_t index, int32_t block);
 
   uint64_t number = 0;  // set by the executor: 1, 2, ...
+  // Of the executor's state that the step was made for: it fails in another one, whose KV cache
+  // does not hold what it counts on.
+  static constexpr uint64_t kAnyGeneration = ~uint64_t{0};
+  uint64_t generation = kAnyGeneration;
 
   int32_t tokens() const { return static_cast<int32_t>(token_ids_.size()); }
   std::span<const int32_t> token_ids() const { return token_ids_; }

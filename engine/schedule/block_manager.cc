@@ -103,6 +103,10 @@ void BlockManager::Unpublish(int32_t block) {
   entry.published = false;
 }
 
+void BlockManager::UnpublishAll() {
+  for (int32_t block = 0; block < blocks_; ++block) Unpublish(block);
+}
+
 void BlockManager::PushFreeFront(int32_t block) {
   Entry& entry = entries_[block];
   entry.previous_free = kNoBlock;

@@ -53,6 +53,8 @@ class BlockManager {
   uint64_t Publish(int32_t block, uint64_t parent, uint64_t hash, std::span<const int32_t> tokens);
   // Takes the block out of the prefix cache if it is in it. Its references stay.
   void Unpublish(int32_t block);
+  // Empties the prefix cache.
+  void UnpublishAll();
 
  private:
   struct Entry {

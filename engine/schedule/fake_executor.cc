@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <limits>
 #include <thread>
+#include <utility>
 
 namespace mneme::schedule {
 namespace {
@@ -93,6 +94,41 @@ void FakeExecutor::Release() { ++released_; }
 
 const runtime::Step& FakeExecutor::finished_step() const { return slots_[released_ % 2].step; }
 
+void FakeExecutor::Lose(const std::string& why) {
+  {
+    const std::lock_guard lock(state_mutex_);
+    state_.ready = false;
+    why_ = why;
+  }
+  const std::lock_guard lock(listener_mutex_);
+  if (listener_) listener_();
+}
+
+void FakeExecutor::Recover() {
+  {
+    const std::lock_guard lock(state_mutex_);
+    state_ = {.ready = true, .generation = state_.generation + 1};
+    forget_ = true;
+  }
+  const std::lock_guard lock(listener_mutex_);
+  if (listener_) listener_();
+}
+
+runtime::ExecutorState FakeExecutor::state() const {
+  const std::lock_guard lock(state_mutex_);
+  return state_;
+}
+
+absl::Status FakeExecutor::failure() const {
+  const std::lock_guard lock(state_mutex_);
+  return absl::UnavailableError(why_);
+}
+
+void FakeExecutor::SetStateListener(std::function<void()> listener) {
+  const std::lock_guard lock(listener_mutex_);
+  listener_ = std::move(listener);
+}
+
 FakeExecutor::Cell& FakeExecutor::CellAt(int32_t sequence, int32_t position) {
   const int32_t index = position / limits_.kv_block_tokens;
   const int32_t block = tables_[static_cast<size_t>(sequence) *
@@ -114,6 +150,16 @@ void FakeExecutor::Run(Slot* slot) {
     tables_[static_cast<size_t>(change.sequence) *
                 static_cast<size_t>(limits_.max_blocks_per_sequence()) +
             static_cast<size_t>(change.index)] = change.block;
+  }
+  {
+    const std::lock_guard lock(state_mutex_);
+    if (std::exchange(forget_, false)) std::fill(cells_.begin(), cells_.end(), Cell{});
+    const bool outdated =
+        step.generation != runtime::Step::kAnyGeneration && step.generation != state_.generation;
+    if (!state_.ready || outdated) {
+      slot->result.status = absl::UnavailableError(why_);
+      return;
+    }
   }
   slot->result.status = on_step ? on_step(step) : absl::OkStatus();
   steps_.fetch_add(1);

@@ -10,7 +10,9 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -42,6 +44,10 @@ class FakeExecutor : public runtime::Executor {
   // Rows containing this token (>= 0) get logits that are not finite.
   int32_t poison_token = -1;
 
+  // As an executor whose ranks are lost and come back: what the KV cache holds is lost. Any thread.
+  void Lose(const std::string& why);
+  void Recover();
+
   // Sums over all successful steps. Valid when no step is under way.
   const kernels::Traffic& traffic() const { return traffic_; }
   int64_t steps() const { return steps_.load(); }
@@ -54,6 +60,9 @@ class FakeExecutor : public runtime::Executor {
   void Release() override;
   const runtime::Step& finished_step() const override;
   kernels::TensorView Trace(std::string_view) const override { return {}; }
+  runtime::ExecutorState state() const override;
+  absl::Status failure() const override;
+  void SetStateListener(std::function<void()> listener) override;
 
  private:
   struct Cell {
@@ -86,6 +95,12 @@ class FakeExecutor : public runtime::Executor {
   kernels::Traffic traffic_;
   std::atomic<int64_t> steps_{0};
   std::atomic<int32_t> most_rows_{0};
+  mutable std::mutex state_mutex_;
+  runtime::ExecutorState state_;
+  std::string why_;
+  bool forget_ = false;
+  std::mutex listener_mutex_;
+  std::function<void()> listener_;
 };
 
 }  // namespace mneme::schedule

@@ -2,7 +2,9 @@
 #ifndef MNEME_ENGINE_SCHEDULE_SCHEDULE_ENGINE_H_
 #define MNEME_ENGINE_SCHEDULE_SCHEDULE_ENGINE_H_
 
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "engine/engine.h"
 #include "engine/schedule/schedule_loop.h"
@@ -24,6 +26,9 @@ class ScheduleEngine : public Engine {
   const loader::ModelDescription& model() const override { return model_; }
   EngineStats stats() const override { return loop_.stats(); }
   void Drain() override { loop_.Drain(); }
+  void WatchHealth(std::function<void(bool)> watcher) override {
+    loop_.WatchHealth(std::move(watcher));
+  }
 
  private:
   const loader::ModelDescription& model_;

@@ -42,6 +42,7 @@ ScheduleLoop::ScheduleLoop(runtime::Executor* executor, const loader::ModelDescr
                            const ScheduleOptions& options)
     : executor_(executor),
       options_(options),
+      health_(executor),
       limits_(executor->limits()),
       // Enqueue refuses a request when max_waiting others do not run, and at most max_sequences
       // run.
@@ -60,12 +61,18 @@ ScheduleLoop::ScheduleLoop(runtime::Executor* executor, const loader::ModelDescr
   observed_ids_.reserve(most_spans);
   stats_.kv_blocks_total = limits_.kv_blocks;
   stats_.kv_block_tokens = limits_.kv_block_tokens;
+  generation_ = executor_->state().generation;
   PublishStats();
+  executor_->SetStateListener([this] {
+    doorbell_->Ring();
+    health_.Tell();
+  });
   thread_ = std::thread([this] { Loop(); });
   pthread_setname_np(thread_.native_handle(), "mneme-schedule");
 }
 
 ScheduleLoop::~ScheduleLoop() {
+  executor_->SetStateListener({});
   Drain();
   stopping_.store(true);
   doorbell_->Ring();
@@ -76,6 +83,7 @@ absl::Status ScheduleLoop::Enqueue(std::shared_ptr<Request> request) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (draining_) return absl::UnavailableError("the server is shutting down");
+    if (!executor_->state().ready) return executor_->failure();
     const int64_t waiting = live_count_.load() - running_requests_.load();
     if (waiting >= options_.max_waiting || arrivals_.size() + 1 >= most_live_) {
       return absl::ResourceExhaustedError(
@@ -152,8 +160,19 @@ bool ScheduleLoop::TakeChanges() {
   const bool stopping = stopping_.load();
   TakeArrivals();
   if (rings != seen_rings_ || stopping) EndCancelled(stopping);
+  if (rings != seen_rings_) CheckKv();
   seen_rings_ = rings;
   return stopping;
+}
+
+void ScheduleLoop::CheckKv() {
+  const runtime::ExecutorState state = executor_->state();
+  if (state.ready && state.generation == generation_) return;
+  for (const std::shared_ptr<Request>& request : live_) {
+    if (request->running > 0) End(request.get(), FinishReason::kError, executor_->failure());
+  }
+  scheduler_.ForgetCache();
+  generation_ = state.generation;
 }
 
 void ScheduleLoop::TakeArrivals() {
@@ -186,7 +205,9 @@ void ScheduleLoop::EndCancelled(bool all) {
 }
 
 void ScheduleLoop::ComposeAndSubmit() {
+  if (!executor_->state().ready) return;
   if (next_step_ == nullptr) next_step_ = executor_->NextStep();
+  next_step_->generation = generation_;
   next_spans_.clear();
   scheduler_.Compose(Clock::now(), next_step_, &next_spans_);
   running_requests_.store(scheduler_.running_requests());

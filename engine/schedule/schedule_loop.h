@@ -10,10 +10,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -21,6 +23,7 @@
 #include "engine/runtime/executor.h"
 #include "engine/schedule/engine_counters.h"
 #include "engine/schedule/event_writer.h"
+#include "engine/schedule/health_watch.h"
 #include "engine/schedule/notifier.h"
 #include "engine/schedule/request.h"
 #include "engine/schedule/scheduler.h"
@@ -39,11 +42,15 @@ class ScheduleLoop {
   ScheduleLoop(const ScheduleLoop&) = delete;
   ScheduleLoop& operator=(const ScheduleLoop&) = delete;
 
-  // Queues a request. RESOURCE_EXHAUSTED when max_waiting requests wait; UNAVAILABLE after Drain().
+  // Queues a request. RESOURCE_EXHAUSTED when max_waiting requests wait; UNAVAILABLE after Drain()
+  // and while the executor is not ready.
   // Any thread.
   absl::Status Enqueue(std::shared_ptr<Request> request);
   // Any thread.
   void Drain();
+  // Tells the watcher now and after every change whether requests are taken; any thread. Never
+  // called any more once this has returned with an empty one.
+  void WatchHealth(std::function<void(bool)> watcher) { health_.Watch(std::move(watcher)); }
   EngineStats stats() const { return counters_.Load(); }
   // Ring it after setting a request's `cancel` or clearing its `paused`.
   const std::shared_ptr<Doorbell>& doorbell() const { return doorbell_; }
@@ -61,6 +68,8 @@ class ScheduleLoop {
   void ComposeAndSubmit();
   void Settle(const runtime::StepResult& result);
   void Distrust(Request* request);
+  // When the executor has lost the KV cache, whatever had a part of it ends.
+  void CheckKv();
   void FailStep(const absl::Status& status);
   void EndSiblings(Choice* leader);
   void WriteStep(const runtime::StepResult& result);
@@ -78,6 +87,7 @@ class ScheduleLoop {
 
   runtime::Executor* const executor_;
   const ScheduleOptions options_;
+  HealthWatch health_;
   const runtime::StepLimits limits_;
   const size_t most_live_;
   const std::shared_ptr<Doorbell> doorbell_ = std::make_shared<Doorbell>();
@@ -110,6 +120,7 @@ class ScheduleLoop {
   bool under_way_ = false;              // a step is submitted and not waited for
   uint64_t next_ticket_ = 0;
   uint32_t seen_rings_ = 0;
+  uint64_t generation_ = 0;  // of the executor, that the KV cache's contents are of
 
   Notifier notifier_;
   std::thread thread_;

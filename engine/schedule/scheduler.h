@@ -59,6 +59,8 @@ class Scheduler {
   // Takes the choice's blocks out of the prefix cache, also those it has already given back: what
   // they hold is not known any more.
   void Distrust(Choice* choice);
+  // What the KV cache holds is lost. REQUIRES: no choice runs.
+  void ForgetCache() { blocks_.UnpublishAll(); }
 
   // Fills `step` (empty) and `spans` (empty, with capacity for max_sequences). Both stay empty when
   // nothing can run.

@@ -1,14 +1,11 @@
 // The binary as a process: it says where it listens, drains on SIGTERM, ends with status 0; a
 // second signal hurries it; mistakes end with a status and a message.
 
-#include <fcntl.h>
+#include "tests/e2e/process.h"
+
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <chrono>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,102 +14,11 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-extern char** environ;
-
 namespace mneme::testing {
 namespace {
 
 using ::testing::HasSubstr;
 using Clock = std::chrono::steady_clock;
-
-// A child process whose standard output and error can be read.
-class Process {
- public:
-  // full_out: its standard output is a full pipe, so that it stops at its first line until somebody
-  // reads.
-  explicit Process(std::vector<std::string> arguments, bool full_out = false) {
-    arguments.insert(arguments.begin(), "clients/cli/mneme");
-    int out[2], err[2];
-    EXPECT_EQ(pipe2(out, O_CLOEXEC), 0);
-    EXPECT_EQ(pipe2(err, O_CLOEXEC), 0);
-    if (full_out) {
-      fcntl(out[1], F_SETFL, O_NONBLOCK);
-      while (write(out[1], ".", 1) == 1) {
-      }
-      fcntl(out[1], F_SETFL, 0);
-    }
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    posix_spawn_file_actions_adddup2(&actions, err[1], 2);
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    EXPECT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    close(out[1]);
-    close(err[1]);
-    out_ = out[0];
-    err_reader_ = std::thread([this, fd = err[0]] {
-      char buffer[4096];
-      for (ssize_t n; (n = read(fd, buffer, sizeof buffer)) > 0;) {
-        const std::lock_guard lock(err_mutex_);
-        err_.append(buffer, static_cast<size_t>(n));
-      }
-      close(fd);
-    });
-  }
-  ~Process() {
-    if (pid_ > 0) {
-      kill(pid_, SIGKILL);
-      Wait();
-    }
-    close(out_);
-  }
-
-  std::string ReadLine() {
-    std::string line;
-    char c;
-    while (read(out_, &c, 1) == 1 && c != '\n') line += c;
-    return line;
-  }
-  std::string ReadRest() {
-    std::string rest;
-    char buffer[4096];
-    for (ssize_t n; (n = read(out_, buffer, sizeof buffer)) > 0;) {
-      rest.append(buffer, static_cast<size_t>(n));
-    }
-    return rest;
-  }
-  // Whether standard error has got `text`, within a minute.
-  bool WaitForErr(const std::string& text) {
-    for (int i = 0; i < 6000; ++i) {
-      {
-        const std::lock_guard lock(err_mutex_);
-        if (err_.find(text) != std::string::npos) return true;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return false;
-  }
-  void Signal(int signal) { kill(pid_, signal); }
-  // The exit status, or 1000 + the signal that ended it.
-  int Wait() {
-    int status = 0;
-    waitpid(pid_, &status, 0);
-    pid_ = -1;
-    if (err_reader_.joinable()) err_reader_.join();
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-  }
-  const std::string& err() const { return err_; }  // after Wait
-
- private:
-  pid_t pid_ = -1;
-  int out_ = -1;
-  std::mutex err_mutex_;
-  std::string err_;
-  std::thread err_reader_;
-};
 
 std::unique_ptr<client::Client> ConnectTo(Process* process) {
   const std::string line = process->ReadLine();

@@ -1,0 +1,40 @@
+#include "engine/make_executor.h"
+
+#include <utility>
+
+#include "engine/ranks/process_executor.h"
+#include "engine/ranks/rank_model.h"
+#include "engine/runtime/local_executor.h"
+
+namespace mneme {
+namespace {
+
+absl::StatusOr<std::unique_ptr<runtime::Executor>> MakeProcesses(
+    const PlannedModel& planned, const loader::PackedWeights& weights, const ModelOptions& options,
+    uint64_t seed) {
+  v1::RankSetup setup;
+  absl::StatusOr<v1::ModelSource> source = ranks::SourceOf(planned);
+  if (!source.ok()) return source.status();
+  *setup.mutable_source() = *std::move(source);
+  setup.mutable_source()->set_seed(seed);
+  setup.set_round_to_bf16(options.round_to_bf16);
+  setup.set_widen_to_f32(options.widen_to_f32);
+  setup.set_reference_kernels(options.reference_kernels);
+  return ranks::ProcessExecutor::Create(
+      planned.plan, weights, setup,
+      {.executable = options.process.executable,
+       .build = options.process.build,
+       .rank_timeout_seconds = options.process.rank_timeout_seconds,
+       .log = options.process.log});
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<runtime::Executor>> MakeExecutor(
+    const PlannedModel& planned, const loader::PackedWeights& weights, const ModelOptions& options,
+    uint64_t seed) {
+  if (options.process.processes > 1) return MakeProcesses(planned, weights, options, seed);
+  return runtime::LocalExecutor::Create(planned.plan, weights, options.reference_kernels);
+}
+
+}  // namespace mneme

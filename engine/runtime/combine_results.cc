@@ -1,0 +1,72 @@
+#include "engine/runtime/combine_results.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace mneme::runtime {
+
+void CombinedResult::Start(const StepResult& front) {
+  const size_t tokens = front.token_kv_bytes.size();
+  result_ = front;
+  std::copy_n(front.token_value_row_bytes.data(), tokens, value_row_bytes_.begin());
+  std::copy_n(front.token_kv_bytes.data(), tokens, kv_bytes_.begin());
+  result_.token_value_row_bytes = {value_row_bytes_.data(), tokens};
+  result_.token_kv_bytes = {kv_bytes_.data(), tokens};
+}
+
+void CombinedResult::Add(const kernels::Traffic& traffic, const kernels::Traffic& logit_traffic,
+                         std::span<const double> token_value_row_bytes,
+                         std::span<const double> token_kv_bytes) {
+  result_.traffic += traffic;
+  result_.logit_traffic += logit_traffic;
+  const size_t tokens = std::min(result_.token_kv_bytes.size(), token_kv_bytes.size());
+  for (size_t t = 0; t < tokens; ++t) {
+    value_row_bytes_[t] += token_value_row_bytes[t];
+    kv_bytes_[t] += token_kv_bytes[t];
+  }
+}
+
+void CombinedResult::Fail(const absl::Status& status) {
+  result_ = {};
+  result_.status = status;
+}
+
+kernels::TensorView TraceAssembler::Assemble(const v1::Plan& plan, std::string_view name,
+                                             uint64_t step, const PartOf& part_of) {
+  int32_t found = -1;
+  for (int32_t i = 0; i < plan.registers_size(); ++i) {
+    const v1::Register& r = plan.registers(i);
+    if (!r.kept() || r.name() != name) continue;
+    // A tensor may lie in several layouts: whole is best.
+    if (r.layout().kind() == v1::Layout::BROADCAST) return part_of(0, i);
+    found = i;
+  }
+  if (found < 0) return {};
+  const v1::Layout& layout = plan.registers(found).layout();
+  const bool split = layout.kind() == v1::Layout::SPLIT;
+  Traced& traced = traced_[std::string(name)];
+  const auto view = [&] {
+    return kernels::MakeTensorView(
+        kernels::MakeMatrix<const float>(traced.values.data(), traced.rows, traced.cols));
+  };
+  if (std::exchange(traced.step, step) == step) return view();
+  traced.cols = split ? layout.parts(layout.parts_size() - 1).end() : plan.registers(found).cols();
+  for (int32_t r = 0; r < plan.cluster().ranks(); ++r) {
+    const kernels::TensorView given = part_of(r, found);
+    if (given.data == nullptr) return {};
+    const auto part = given.As<float>();
+    if (r == 0) {
+      traced.rows = part.rows;
+      traced.values.assign(static_cast<size_t>(traced.rows * traced.cols), 0.0f);
+    }
+    const int64_t begin = split ? layout.parts(r).begin() : 0;
+    for (int64_t row = 0; row < traced.rows; ++row) {
+      for (int64_t i = 0; i < part.cols; ++i) {
+        traced.values[row * traced.cols + begin + i] += part.row(row)[i];
+      }
+    }
+  }
+  return view();
+}
+
+}  // namespace mneme::runtime

@@ -1,0 +1,47 @@
+// The mneme binary as a child process whose standard output and error can be read.
+#ifndef MNEME_TESTS_E2E_PROCESS_H_
+#define MNEME_TESTS_E2E_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace mneme::testing {
+
+class Process {
+ public:
+  // full_out: its standard output is a full pipe, so that it stops at its first line until somebody
+  // reads.
+  explicit Process(std::vector<std::string> arguments, bool full_out = false);
+  // Kills it if it still runs.
+  ~Process();
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  pid_t pid() const { return pid_; }
+  std::string ReadLine();
+  std::string ReadRest();
+  // Whether standard error has got `text`, within a minute.
+  bool WaitForErr(const std::string& text);
+  void Signal(int signal);
+  // The exit status, or 1000 + the signal that ended it.
+  int Wait();
+  const std::string& err() const { return err_; }  // after Wait
+
+  // The processes that it has started and that still run.
+  std::vector<pid_t> Children() const;
+
+ private:
+  pid_t pid_ = -1;
+  int out_ = -1;
+  std::mutex err_mutex_;
+  std::string err_;
+  std::thread err_reader_;
+};
+
+}  // namespace mneme::testing
+
+#endif  // MNEME_TESTS_E2E_PROCESS_H_

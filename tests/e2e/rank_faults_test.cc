@@ -1,0 +1,182 @@
+// A server whose ranks are processes, and what becomes of it when one of them, or the front, is
+// killed.
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "clients/cpp/client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/e2e/process.h"
+
+namespace mneme::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using Clock = std::chrono::steady_clock;
+
+std::unique_ptr<client::Client> ConnectTo(Process* process) {
+  const std::string line = process->ReadLine();
+  EXPECT_THAT(line, HasSubstr("listening on 127.0.0.1:"));
+  auto client = client::Client::Connect({.address = line.substr(line.rfind(' ') + 1)});
+  EXPECT_TRUE(client.ok()) << client.status();
+  return client.ok() ? *std::move(client) : nullptr;
+}
+
+v1::GenerateRequest Request(int32_t tokens) {
+  v1::GenerateRequest request;
+  request.set_text("hacker: n.");
+  request.mutable_sampling()->set_temperature(0);
+  request.mutable_stopping()->set_ignore_eos(true);
+  request.mutable_stopping()->set_max_tokens(tokens);
+  return request;
+}
+
+Process Serve(int processes) {
+  return Process({"serve", "--listen=127.0.0.1:0", "--rank-timeout=2",
+                  "--processes=" + std::to_string(processes)});
+}
+
+absl::StatusOr<std::string> Text(client::Client* client, int32_t tokens) {
+  auto result = client->Generate(Request(tokens), {}, [](const v1::ChoiceDelta&) { return true; });
+  if (!result.ok()) return result.status();
+  return result->choices[0].text;
+}
+
+// The text, as soon as the server takes requests again.
+std::string TextOnceBack(client::Client* client, int32_t tokens) {
+  for (const Clock::time_point end = Clock::now() + std::chrono::seconds(60); Clock::now() < end;) {
+    const absl::StatusOr<std::string> text = Text(client, tokens);
+    if (text.ok()) return *text;
+    EXPECT_TRUE(absl::IsUnavailable(text.status())) << text.status();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return "not back within a minute";
+}
+
+bool Runs(pid_t pid) {
+  std::string stat;
+  std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), stat);
+  const size_t end = stat.rfind(')');
+  return end != std::string::npos && stat.size() > end + 2 && stat[end + 2] != 'Z';
+}
+
+int OpenDescriptors(pid_t pid) {
+  const std::filesystem::directory_iterator all("/proc/" + std::to_string(pid) + "/fd");
+  return static_cast<int>(std::distance(begin(all), end(all)));
+}
+
+TEST(RankFaultsTest, AKilledRankEndsWhatRunsAndServiceComesBackByItself) {
+  Process process = Serve(2);
+  const auto client = ConnectTo(&process);
+  ASSERT_NE(client, nullptr);
+  const std::string expected = Text(client.get(), 40).value();
+  const int descriptors = OpenDescriptors(process.pid());
+  std::mt19937 random(3);
+  for (int round = 0; round < 10; ++round) {
+    const std::vector<pid_t> ranks = process.Children();
+    ASSERT_EQ(ranks.size(), 1u);
+    const auto stream = client->Start(Request(1000), {});
+    v1::GenerateReply reply;
+    ASSERT_TRUE(stream->Next(&reply));
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 20'000));
+    kill(ranks[0], SIGKILL);
+    const Clock::time_point begin = Clock::now();
+    while (stream->Next(&reply)) {
+    }
+    const absl::Status status = stream->Finish();
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("rank 1 (process "));
+    EXPECT_LT(Clock::now() - begin, std::chrono::seconds(10));
+    ASSERT_EQ(TextOnceBack(client.get(), 40), expected);
+  }
+  EXPECT_LE(OpenDescriptors(process.pid()), descriptors);
+  process.Signal(SIGTERM);
+  const std::vector<pid_t> ranks = process.Children();
+  EXPECT_EQ(process.Wait(), 0);
+  for (pid_t rank : ranks) EXPECT_FALSE(Runs(rank));
+  EXPECT_NE(process.err().find("killed by signal 9"), std::string::npos);
+  EXPECT_NE(process.err().find("all ranks are back after"), std::string::npos);
+}
+
+TEST(RankFaultsTest, RequestsThatRunAsARankStopsEndInTime) {
+  Process process = Serve(3);
+  const auto client = ConnectTo(&process);
+  ASSERT_NE(client, nullptr);
+  const std::string expected = Text(client.get(), 20).value();
+  const std::vector<pid_t> ranks = process.Children();
+  ASSERT_EQ(ranks.size(), 2u);
+  const auto stream = client->Start(Request(1000), {});
+  v1::GenerateReply reply;
+  ASSERT_TRUE(stream->Next(&reply));
+  kill(ranks[1], SIGSTOP);
+  const Clock::time_point begin = Clock::now();
+  while (stream->Next(&reply)) {
+  }
+  EXPECT_TRUE(absl::IsUnavailable(stream->Finish()));
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(20));
+  EXPECT_EQ(TextOnceBack(client.get(), 20), expected);
+  EXPECT_FALSE(Runs(ranks[1]));
+}
+
+TEST(RankFaultsTest, RanksEndWhenTheirFrontIsKilled) {
+  for (const bool running : {false, true}) {
+    Process process = Serve(3);
+    const auto client = ConnectTo(&process);
+    ASSERT_NE(client, nullptr);
+    const std::vector<pid_t> ranks = process.Children();
+    ASSERT_EQ(ranks.size(), 2u);
+    std::unique_ptr<client::GenerateStream> stream;
+    v1::GenerateReply reply;
+    if (running) {
+      stream = client->Start(Request(1000), {});
+      ASSERT_TRUE(stream->Next(&reply));
+    }
+    process.Signal(SIGKILL);
+    process.Wait();
+    const Clock::time_point end = Clock::now() + std::chrono::seconds(10);
+    for (pid_t rank : ranks) {
+      while (Runs(rank) && Clock::now() < end) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      }
+      EXPECT_FALSE(Runs(rank)) << rank;
+    }
+  }
+}
+
+// A terminal's Ctrl-C goes to the whole group: the front drains, with its ranks.
+TEST(RankFaultsTest, RanksDoNotHearWhatIsForTheFront) {
+  Process process = Serve(2);
+  const auto client = ConnectTo(&process);
+  ASSERT_NE(client, nullptr);
+  for (pid_t rank : process.Children()) EXPECT_NE(getpgid(rank), getpgid(process.pid()));
+  const auto stream = client->Start(Request(300), {});
+  v1::GenerateReply reply;
+  ASSERT_TRUE(stream->Next(&reply));
+  process.Signal(SIGINT);
+  int tokens = 0;
+  do {
+    for (const v1::ChoiceDelta& delta : reply.choices()) tokens += delta.token_ids_size();
+  } while (stream->Next(&reply));
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(tokens, 300);
+  EXPECT_EQ(process.Wait(), 0);
+}
+
+TEST(RankVerbTest, SaysWhoStartsIt) {
+  Process process({"rank"});
+  EXPECT_EQ(process.Wait(), 1);
+  EXPECT_THAT(process.err(), HasSubstr("a rank is started by the front process"));
+}
+
+}  // namespace
+}  // namespace mneme::testing
