@@ -20,12 +20,16 @@ absl::StatusOr<std::unique_ptr<runtime::Executor>> MakeProcesses(
   setup.set_round_to_bf16(options.round_to_bf16);
   setup.set_widen_to_f32(options.widen_to_f32);
   setup.set_reference_kernels(options.reference_kernels);
-  return ranks::ProcessExecutor::Create(
-      planned.plan, weights, setup,
-      {.executable = options.process.executable,
-       .build = options.process.build,
-       .rank_timeout_seconds = options.process.rank_timeout_seconds,
-       .log = options.process.log});
+  ranks::ProcessOptions process;
+  process.executable = options.process.executable;
+  process.hosts = options.process.hosts;
+  process.token = options.process.token;
+  process.tcp = options.process.tcp;
+  process.bind_host = options.process.bind_host;
+  process.build = options.process.build;
+  process.rank_timeout_seconds = options.process.rank_timeout_seconds;
+  process.log = options.process.log;
+  return ranks::ProcessExecutor::Create(planned.plan, weights, setup, process);
 }
 
 }  // namespace

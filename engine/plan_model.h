@@ -18,12 +18,18 @@
 
 namespace mneme {
 
-// How ranks run as processes of this host.
+// How ranks run as processes, of this host or of several.
 struct ProcessSettings {
   int32_t processes = 0;  // one rank each, the front's included; 0: ranks are threads
   // `executable rank` serves a rank; `build` is what it must be of.
   std::string executable;
   std::string build;
+  // HOST:PORT of each rank but the front's, and what they are told to know the front by; with hosts
+  // `processes` is one more than they are.
+  std::vector<std::string> hosts;
+  std::string token;
+  bool tcp = false;                     // exchange over TCP on one host, too
+  std::string bind_host = "127.0.0.1";  // this host in the ranks' network
   // A rank that is not heard of for so long is started again.
   double rank_timeout_seconds = 5;
   // Told what happens to ranks; any thread. May be empty.

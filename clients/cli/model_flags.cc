@@ -1,8 +1,11 @@
 #include "clients/cli/model_flags.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "clients/cli/invocation.h"
 #include "engine/plan/compile.h"
+#include "engine/ranks/rank_host.h"
+#include "loader/files/mapped_file.h"
 
 namespace mneme::cli {
 namespace {
@@ -39,6 +42,16 @@ void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
       "processes", &processes, {0, plan::kMaxRanks}, "N",
       "Processes of this host that share the work instead of threads; each holds its part of "
       "the weights, and one that dies is started again.");
+  flags->Add(
+      "rank-hosts", &rank_hosts, "HOST:PORT,...",
+      "Ranks on other hosts (mneme rank --listen) that share the work, instead of --processes. "
+      "Their network must be private.");
+  flags->Add("rank-token-file", &rank_token_file, "FILE",
+             "With --rank-hosts: what the ranks know this process by; 16 to 1024 bytes.");
+  flags->Add("rank-bind", &rank_bind, "HOST",
+             "With ranks over TCP: this host's name or address in their network.");
+  flags->Add("transport", &transport, "auto|shm|tcp",
+             "How processes exchange: through shared memory, or over TCP as hosts must.");
   flags->Add("rank-timeout", &rank_timeout, {0.1, 3600}, "S",
              "With --processes: how long a process may be silent before it is started again.");
 }
@@ -82,16 +95,55 @@ absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
   options.kv_cache_bytes = kv_cache_mb << 20;
   options.kv_block_tokens = kv_block_tokens;
   options.ranks = ranks;
-  if (ranks > 0 && processes > 0) {
-    return absl::InvalidArgumentError(absl::StrCat("--ranks ", ranks, " and --processes ",
-                                                   processes, ": ranks are threads or processes"));
-  }
-  options.process.processes = processes;
-  // A rank is served by what runs now, whatever its file is called by then.
-  options.process.executable = "/proc/self/exe";
-  options.process.build = kVersion;
-  options.process.rank_timeout_seconds = rank_timeout;
+  if (absl::Status status = SetProcesses(&options); !status.ok()) return status;
   return options;
+}
+
+absl::Status ModelFlags::SetProcesses(ModelOptions* options) const {
+  if ((ranks > 0) + (processes > 0) + !rank_hosts.empty() > 1) {
+    return absl::InvalidArgumentError(absl::StrCat("of --ranks ", ranks, ", --processes ",
+                                                   processes, " and --rank-hosts '", rank_hosts,
+                                                   "' only one can be"));
+  }
+  ProcessSettings& process = options->process;
+  process.processes = processes;
+  if (!rank_hosts.empty()) {
+    process.hosts = absl::StrSplit(rank_hosts, ',');
+    process.processes = static_cast<int32_t>(process.hosts.size()) + 1;
+    absl::StatusOr<std::string> token = ReadToken(rank_token_file);
+    if (!token.ok()) return token.status();
+    process.token = *std::move(token);
+  }
+  if (transport != "auto" && transport != "shm" && transport != "tcp") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--transport: '", transport, "' is none of auto, shm, tcp"));
+  }
+  if (transport == "shm" && !rank_hosts.empty()) {
+    return absl::InvalidArgumentError("--transport shm: hosts share no memory");
+  }
+  process.tcp = transport == "tcp";
+  process.bind_host = rank_bind;
+  // A rank is served by what runs now, whatever its file is called by then.
+  process.executable = "/proc/self/exe";
+  process.build = kVersion;
+  process.rank_timeout_seconds = rank_timeout;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ReadToken(const std::string& path) {
+  if (path.empty()) {
+    return absl::InvalidArgumentError("--rank-token-file is needed with ranks on other hosts");
+  }
+  absl::StatusOr<std::string> token = loader::ReadSmallFile(path, ranks::kMostTokenBytes + 1);
+  if (!token.ok()) return token;
+  // Editors end files with a line's end.
+  while (!token->empty() && (token->back() == '\n' || token->back() == '\r')) token->pop_back();
+  if (token->size() < ranks::kLeastTokenBytes || token->size() > ranks::kMostTokenBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": a token has ", ranks::kLeastTokenBytes,
+                                                   " to ", ranks::kMostTokenBytes,
+                                                   " bytes, this one ", token->size()));
+  }
+  return token;
 }
 
 }  // namespace mneme::cli

@@ -24,12 +24,22 @@ struct ModelFlags {
   int32_t ranks = 0;
   int32_t processes = 0;
   double rank_timeout = 5;
+  std::string rank_hosts;
+  std::string rank_token_file;
+  std::string rank_bind = "127.0.0.1";
+  std::string transport = "auto";
 
   // model_help: what --model is for this verb.
   void AddTo(FlagTable* flags, const std::string& model_help);
   // The options they stand for; the directory is `model`. INVALID_ARGUMENT names flag and value.
   absl::StatusOr<ModelOptions> ToOptions() const;
+
+ private:
+  absl::Status SetProcesses(ModelOptions* options) const;
 };
+
+// The secret that ranks of several hosts share, from a file. Errors name the file, or the flag.
+absl::StatusOr<std::string> ReadToken(const std::string& path);
 
 }  // namespace mneme::cli
 

@@ -28,6 +28,7 @@ enum class FrameKind : uint32_t {
   kResult,     // result_message.h
   kFetch,      // a register's name: its part in the last step is wanted
   kFetched,    // that part: rows, columns, type, elements
+  kHello,      // who connects: rank_host.h
   kHeartbeat,  // heartbeat.h
 };
 
@@ -65,6 +66,8 @@ class Channel {
   // with nothing received (the channel stays usable), INVALID_ARGUMENT for what is no frame.
   absl::Status Receive(std::chrono::microseconds spin, Clock::time_point end, Frame* frame);
 
+  // From now on frames of so many bytes are taken.
+  void SetMostPayload(uint64_t most_payload) { most_payload_ = most_payload; }
   // The peer, and every call here that waits, sees the end of the stream.
   void Shutdown();
   int socket() const { return socket_; }
@@ -74,7 +77,7 @@ class Channel {
                     Clock::time_point end, bool begun, int* fd);
 
   const int socket_;
-  const uint64_t most_payload_;
+  uint64_t most_payload_;
 };
 
 }  // namespace mneme::ranks

@@ -21,8 +21,9 @@ void Generation::GiveUp(const absl::Status& why) {
     running_ = false;
     failure_ = why;
     given_up_at_ = std::chrono::steady_clock::now();
+    // Here, for nobody may begin the next generation in between.
+    abort_();
   }
-  abort_();
   Tell();
 }
 

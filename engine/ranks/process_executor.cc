@@ -3,19 +3,24 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/plan/explain.h"
 #include "engine/ranks/generation.h"
+#include "engine/ranks/rank_host.h"
+#include "engine/ranks/rank_process.h"
 #include "engine/ranks/remote_rank.h"
 #include "engine/ranks/supervisor.h"
+#include "engine/ranks/transport.h"
 #include "engine/runtime/combine_results.h"
 #include "engine/runtime/rank_thread.h"
-#include "engine/runtime/shared_exchange.h"
 #include "engine/runtime/step_message.h"
+#include "engine/runtime/watchdog.h"
 
 namespace mneme::ranks {
 namespace {
@@ -23,6 +28,11 @@ namespace {
 using Clock = Channel::Clock;
 using runtime::Step;
 using runtime::StepResult;
+
+constexpr std::chrono::milliseconds kConnectPatience{5000};
+constexpr std::chrono::milliseconds kReasonPatience{500};
+// Far longer than any operator: who is gone or hangs is found otherwise, and sooner.
+constexpr std::chrono::milliseconds kExchangePatience{120'000};
 
 class ProcessExecutorImpl : public ProcessExecutor {
  public:
@@ -35,6 +45,7 @@ class ProcessExecutorImpl : public ProcessExecutor {
   ~ProcessExecutorImpl() override {
     generation_.SetListener({});
     if (supervisor_ != nullptr) supervisor_->Stop();
+    watchdog_.reset();
     // Rank 0 first: it may wait for the others.
     generation_.GiveUp(absl::UnavailableError("the executor ends"));
     front_.reset();
@@ -42,15 +53,22 @@ class ProcessExecutorImpl : public ProcessExecutor {
   }
 
   absl::Status Start(const loader::PackedWeights& weights, v1::RankSetup setup) {
-    absl::StatusOr<std::unique_ptr<runtime::SharedRegion>> region =
-        runtime::SharedRegion::CreateFile(ranks_, plan_.arena_bytes());
-    if (!region.ok()) return region.status();
-    region_ = *std::move(region);
     const std::chrono::microseconds spin = runtime::ExchangeSpin(ranks_);
-    exchange_ = std::make_unique<runtime::SharedExchange>(region_.get(), 0, spin);
-    absl::StatusOr<std::unique_ptr<runtime::Rank>> rank = runtime::Rank::Create(
-        plan_, weights,
-        {.rank = 0, .exchange = exchange_.get(), .reference_kernels = setup.reference_kernels()});
+    setup.set_build(options_.build);
+    *setup.mutable_plan() = plan_;
+    setup.set_plan_hash(plan::PlanHash(plan_));
+    setup.set_spin_us(spin.count());
+    setup.set_transport(Tcp() ? v1::RankSetup::TCP : v1::RankSetup::SHARED_MEMORY);
+    setup.set_bind_host(options_.bind_host);
+    setup.set_exchange_timeout_ms(kExchangePatience.count());
+    absl::StatusOr<std::unique_ptr<Transport>> transport = MakeFrontTransport(setup);
+    if (!transport.ok()) return transport.status();
+    transport_ = *std::move(transport);
+    absl::StatusOr<std::unique_ptr<runtime::Rank>> rank =
+        runtime::Rank::Create(plan_, weights,
+                              {.rank = 0,
+                               .exchange = transport_->exchange(),
+                               .reference_kernels = setup.reference_kernels()});
     if (!rank.ok()) return rank.status();
     const runtime::StepLimits limits = (*rank)->limits();
     for (int i = 0; i < 2; ++i) {
@@ -58,14 +76,17 @@ class ProcessExecutorImpl : public ProcessExecutor {
       combined_.emplace_back(limits.max_tokens);
     }
     message_.reserve(runtime::MaxStepMessageBytes(limits));
-    setup.set_build(options_.build);
-    *setup.mutable_plan() = plan_;
-    setup.set_plan_hash(plan::PlanHash(plan_));
-    setup.set_spin_us(spin.count());
-    supervisor_ =
-        std::make_unique<Supervisor>(setup, options_, region_.get(), exchange_.get(), &generation_);
+    supervisor_ = std::make_unique<Supervisor>(
+        setup, options_, [this](int32_t r) { return Launch(r); }, transport_.get(), &generation_);
     if (absl::Status status = supervisor_->Start(); !status.ok()) return status;
     front_ = std::make_unique<runtime::RankThread>(*std::move(rank), 0, runtime::StepSpin(ranks_));
+    watchdog_ = std::make_unique<runtime::Watchdog>(
+        std::vector<runtime::Watchdog::Watched>{{front_.get(), transport_->exchange()}},
+        options_.hang, [this](const std::string& why) {
+          hung_.store(true);
+          generation_.GiveUp(absl::UnavailableError(why));
+          front_->Fail(why);
+        });
     return absl::OkStatus();
   }
 
@@ -120,6 +141,8 @@ class ProcessExecutorImpl : public ProcessExecutor {
     if (front.status.ok()) {
       combined.Start(front);
       for (int32_t r = 1; r < ranks_; ++r) Collect(r, &combined);
+    } else {
+      AwaitReason(0, front.status);
     }
     if (!front.status.ok() || generation_.given_up()) combined.Fail(generation_.failure());
     return combined.result();
@@ -127,6 +150,8 @@ class ProcessExecutorImpl : public ProcessExecutor {
 
   void Release() override {
     if (!inside_[finished_ % 2]) return;
+    // A step that hangs stays inside: there is no next generation.
+    if (hung_.load()) return;
     front_->Release();
     generation_.Leave();
   }
@@ -153,10 +178,26 @@ class ProcessExecutorImpl : public ProcessExecutor {
   void GiveUp(const absl::Status& why) {
     generation_.GiveUp(absl::UnavailableError(std::string(why.message())));
   }
+  bool Tcp() const { return options_.tcp || !options_.hosts.empty(); }
+  absl::StatusOr<std::unique_ptr<RankPeer>> Launch(int32_t rank) const {
+    if (options_.hosts.empty()) return RankProcess::Start(options_.executable);
+    return ConnectToRank(options_.hosts[rank - 1], options_.token, kConnectPatience);
+  }
   // Of the generation that was given up.
   void Abort() {
-    exchange_->Abort();
+    transport_->exchange()->Abort();
     if (supervisor_ != nullptr) supervisor_->Wake();
+  }
+
+  // A rank's exchange has failed. Over TCP it may be the first to see that another one is gone; the
+  // supervisor soon knows which.
+  void AwaitReason(int32_t rank, const absl::Status& status) {
+    const Clock::time_point end = Clock::now() + kReasonPatience;
+    while (!generation_.given_up() && Clock::now() < end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    GiveUp(
+        absl::UnavailableError(absl::StrCat("rank ", rank, ": ", std::string(status.message()))));
   }
 
   // One rank's result of the step that is waited for.
@@ -170,7 +211,7 @@ class ProcessExecutorImpl : public ProcessExecutor {
           absl::InternalError(absl::StrCat("rank ", r, " sent the result of step ",
                                            remote_result_.step, " instead of ", finished_)));
     }
-    if (!remote_result_.status.ok()) return GiveUp(remote_result_.status);
+    if (!remote_result_.status.ok()) return AwaitReason(r, remote_result_.status);
     combined->Add(remote_result_.traffic, remote_result_.logit_traffic,
                   remote_result_.token_value_row_bytes, remote_result_.token_kv_bytes);
   }
@@ -178,11 +219,12 @@ class ProcessExecutorImpl : public ProcessExecutor {
   const v1::Plan plan_;
   const ProcessOptions options_;
   const int32_t ranks_;
-  std::unique_ptr<runtime::SharedRegion> region_;
-  std::unique_ptr<runtime::SharedExchange> exchange_;
+  std::unique_ptr<Transport> transport_;
   Generation generation_;
   std::unique_ptr<Supervisor> supervisor_;
   std::unique_ptr<runtime::RankThread> front_;
+  std::unique_ptr<runtime::Watchdog> watchdog_;
+  std::atomic<bool> hung_{false};                  // rank 0
   std::vector<Step> steps_;                        // two
   std::vector<runtime::CombinedResult> combined_;  // two
   std::array<bool, 2> inside_{};                   // by step: it entered a generation
@@ -199,6 +241,12 @@ class ProcessExecutorImpl : public ProcessExecutor {
 absl::StatusOr<std::unique_ptr<ProcessExecutor>> ProcessExecutor::Create(
     const v1::Plan& plan, const loader::PackedWeights& weights, const v1::RankSetup& setup,
     const ProcessOptions& options) {
+  if (!options.hosts.empty() &&
+      options.hosts.size() + 1 != static_cast<size_t>(plan.cluster().ranks())) {
+    return absl::InvalidArgumentError(absl::StrCat("a plan of ", plan.cluster().ranks(),
+                                                   " ranks cannot run on this host and ",
+                                                   options.hosts.size(), " others"));
+  }
   auto executor = std::make_unique<ProcessExecutorImpl>(plan, options);
   if (absl::Status status = executor->Start(weights, setup); !status.ok()) return status;
   return executor;

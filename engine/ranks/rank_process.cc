@@ -88,6 +88,8 @@ RankProcess::~RankProcess() {
   waitpid(pid_, nullptr, 0);
 }
 
+std::string RankProcess::name() const { return absl::StrCat("process ", pid_); }
+
 std::string RankProcess::Ended(std::chrono::milliseconds patience) {
   int status = 0;
   const auto end = Channel::Clock::now() + patience;

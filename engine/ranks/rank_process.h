@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/ranks/channel.h"
+#include "engine/ranks/rank_peer.h"
 
 namespace mneme::ranks {
 
@@ -17,7 +18,7 @@ namespace mneme::ranks {
 inline constexpr int kFrontDescriptor = 3;
 inline constexpr int kControlDescriptor = 4;
 
-class RankProcess {
+class RankProcess : public RankPeer {
  public:
   // Runs `executable rank` with the other ends of both channels as its descriptors 3 and 4, and
   // nothing else open but standard error. In a process group of its own: a terminal's Ctrl-C is
@@ -25,16 +26,15 @@ class RankProcess {
   // UNAVAILABLE names the executable and the system's reason.
   static absl::StatusOr<std::unique_ptr<RankProcess>> Start(const std::string& executable);
   // Kills it if it still runs, and waits for its end.
-  ~RankProcess();
+  ~RankProcess() override;
   RankProcess(const RankProcess&) = delete;
   RankProcess& operator=(const RankProcess&) = delete;
 
-  pid_t pid() const { return pid_; }
-  Channel* front() { return front_.get(); }
-  Channel* control() { return control_.get(); }
-  // How it ended, for a person: "killed by signal 9", "ended with status 1"; empty if it still runs
-  // after `patience`. One thread at a time.
-  std::string Ended(std::chrono::milliseconds patience);
+  Channel* front() override { return front_.get(); }
+  Channel* control() override { return control_.get(); }
+  std::string name() const override;
+  pid_t pid() const override { return pid_; }
+  std::string Ended(std::chrono::milliseconds patience) override;
 
  private:
   RankProcess(pid_t pid, std::unique_ptr<Channel> front, std::unique_ptr<Channel> control)

@@ -1,6 +1,7 @@
 #include "engine/ranks/rank_server.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -15,8 +16,8 @@
 #include "engine/ranks/protocol.h"
 #include "engine/ranks/rank_model.h"
 #include "engine/ranks/result_message.h"
+#include "engine/ranks/transport.h"
 #include "engine/runtime/rank.h"
-#include "engine/runtime/shared_exchange.h"
 #include "engine/runtime/step_message.h"
 
 namespace mneme::ranks {
@@ -47,6 +48,12 @@ class Pulse {
     thread_.join();
   }
 
+  // The rank's thread: from now on this one can be given up; 0: none.
+  void Enter(uint64_t generation) {
+    const std::lock_guard lock(mutex_);
+    generation_ = generation;
+  }
+
  private:
   void Loop() {
     Frame frame;
@@ -62,11 +69,20 @@ class Pulse {
       const absl::Status status = control_->Receive(std::chrono::microseconds(0), next, &frame);
       if (absl::IsDeadlineExceeded(status)) continue;
       if (!status.ok()) break;
-      if (frame.kind == FrameKind::kLeave) exchange_->Abort();
+      if (frame.kind == FrameKind::kLeave) AbortIfStill(frame);
     }
     // The front is gone, or nobody listens any more: whatever waits comes to its end.
     exchange_->Abort();
     front_->Shutdown();
+  }
+
+  // The rank may have left by itself, and joined another generation.
+  void AbortIfStill(const Frame& frame) {
+    uint64_t generation = 0;
+    if (frame.payload.size() != sizeof generation) return;
+    std::memcpy(&generation, frame.payload.data(), sizeof generation);
+    const std::lock_guard lock(mutex_);
+    if (generation == generation_) exchange_->Abort();
   }
 
   const std::unique_ptr<Channel> control_;
@@ -75,6 +91,8 @@ class Pulse {
   const runtime::Rank* const rank_;
   runtime::Exchange* const exchange_;
   std::atomic<bool> stopping_{false};
+  std::mutex mutex_;
+  uint64_t generation_ = 0;
   std::thread thread_;
 };
 
@@ -96,7 +114,7 @@ class RankServer {
       return Receive().ok() ? Unexpected() : absl::OkStatus();
     }
     pulse_ = std::make_unique<Pulse>(std::move(control_), front_.get(), setup_.heartbeat_seconds(),
-                                     rank_.get(), exchange_.get());
+                                     rank_.get(), transport_->exchange());
     status = Reply(FrameKind::kReady, ready);
     while (status.ok()) {
       status = Receive();
@@ -121,16 +139,16 @@ class RankServer {
 
   absl::Status SetUp(v1::RankReady* ready) {
     const int fd = std::exchange(frame_.fd, -1);
-    // Maps the region, or closes the descriptor.
     absl::Status status = ParseMessage(frame_, &setup_);
-    absl::StatusOr<std::unique_ptr<runtime::SharedRegion>> region = runtime::SharedRegion::Map(
-        fd, setup_.plan().cluster().ranks(), setup_.plan().arena_bytes());
-    if (!status.ok()) return status;
-    if (status = CheckSetup(setup_, options_.build); !status.ok()) return status;
-    if (!region.ok()) return region.status();
-    region_ = *std::move(region);
-    exchange_ = std::make_unique<runtime::SharedExchange>(
-        region_.get(), setup_.rank(), std::chrono::microseconds(setup_.spin_us()));
+    if (status.ok()) status = CheckSetup(setup_, options_.build);
+    if (!status.ok()) {
+      if (fd >= 0) close(fd);
+      return status;
+    }
+    if (!options_.bind_host.empty()) setup_.set_bind_host(options_.bind_host);
+    absl::StatusOr<std::unique_ptr<Transport>> transport = MakeRankTransport(setup_, fd);
+    if (!transport.ok()) return transport.status();
+    transport_ = *std::move(transport);
     if (!options_.model_directory.empty()) {
       setup_.mutable_source()->set_directory(options_.model_directory);
     }
@@ -140,13 +158,43 @@ class RankServer {
     absl::StatusOr<std::unique_ptr<runtime::Rank>> rank =
         runtime::Rank::Create(setup_.plan(), model_.weights,
                               {.rank = setup_.rank(),
-                               .exchange = exchange_.get(),
-                               .reference_kernels = setup_.reference_kernels()});
+                               .exchange = transport_->exchange(),
+                               .reference_kernels = setup_.reference_kernels(),
+                               .test_hang = &test_hang_});
     if (!rank.ok()) return rank.status();
     rank_ = *std::move(rank);
     step_ = std::make_unique<runtime::Step>(rank_->limits());
     ready->set_weight_bytes(model_.weight_bytes);
+    return Open(ready);
+  }
+
+  absl::Status Open(v1::RankReady* ready) {
+    const absl::StatusOr<Addresses> addresses = transport_->Open();
+    if (!addresses.ok()) return addresses.status();
+    for (const std::string& address : *addresses) ready->add_addresses(address);
     return absl::OkStatus();
+  }
+
+  // An answer, and the error that is part of it.
+  absl::Status Answer(FrameKind kind, const absl::Status& status, v1::RankReady ready) {
+    if (!status.ok()) SetError(status, &ready);
+    return Reply(kind, ready);
+  }
+
+  absl::Status Leave() {
+    pulse_->Enter(0);
+    v1::RankReady ready;
+    const absl::Status opened = Open(&ready);
+    return Answer(FrameKind::kLeft, opened, ready);
+  }
+
+  absl::Status Join() {
+    v1::RankJoin join;
+    if (absl::Status status = ParseMessage(frame_, &join); !status.ok()) return status;
+    const absl::Status connected =
+        transport_->Connect({join.addresses().begin(), join.addresses().end()});
+    if (connected.ok()) pulse_->Enter(join.generation());
+    return Answer(FrameKind::kJoined, connected, {});
   }
 
   absl::Status Serve() {
@@ -154,10 +202,9 @@ class RankServer {
       case FrameKind::kStep:
         return RunStep();
       case FrameKind::kLeave:
-        return Reply(FrameKind::kLeft, {});
+        return Leave();
       case FrameKind::kJoin:
-        exchange_->Restart();
-        return Reply(FrameKind::kJoined, {});
+        return Join();
       case FrameKind::kFetch:
         return Fetch();
       default:
@@ -169,6 +216,7 @@ class RankServer {
     absl::Status status = runtime::ReadStepMessage(frame_.payload, rank_->limits(),
                                                    model_.embedding_size, step_.get());
     if (!status.ok()) return status;
+    if (step_->number == setup_.test_hang_step()) test_hang_.store(true);
     rank_->Run(*step_, static_cast<int32_t>(step_->number % 2), &result_);
     WriteResultMessage(step_->number, result_, &message_);
     return front_->Send(FrameKind::kResult, message_, Clock::now() + kPatience);
@@ -193,14 +241,14 @@ class RankServer {
   const RankServerOptions options_;
   v1::RankSetup setup_;
   RankModel model_;
-  std::unique_ptr<runtime::SharedRegion> region_;
-  std::unique_ptr<runtime::SharedExchange> exchange_;
+  std::unique_ptr<Transport> transport_;
   std::unique_ptr<runtime::Rank> rank_;
   std::unique_ptr<runtime::Step> step_;
   std::unique_ptr<Pulse> pulse_;
   runtime::StepResult result_;
   Frame frame_;
   std::vector<uint8_t> message_;
+  std::atomic<bool> test_hang_{false};
 };
 
 }  // namespace

@@ -19,6 +19,8 @@ struct RankServerOptions {
   // Of a rank on another host: its own copy of the model; empty: where the front says.
   std::string model_directory;
   std::string build;  // must be the front's
+  // Of a rank on another host: what it is called in the ranks' network.
+  std::string bind_host;
 };
 
 // Serves until the front is gone (OK) or sends what makes no sense (INVALID_ARGUMENT). What keeps

@@ -41,28 +41,26 @@ void MakeRoomForSteps(int socket, const v1::Plan& plan) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RemoteRank>> RemoteRank::Start(const std::string& executable,
+absl::StatusOr<std::unique_ptr<RemoteRank>> RemoteRank::Start(std::unique_ptr<RankPeer> peer,
                                                               const v1::RankSetup& setup,
-                                                              int region_fd) {
-  absl::StatusOr<std::unique_ptr<RankProcess>> process = RankProcess::Start(executable);
-  if (!process.ok()) return process.status();
-  std::unique_ptr<RemoteRank> rank(new RemoteRank(*std::move(process), setup.rank()));
-  MakeRoomForSteps(rank->process_->front()->socket(), setup.plan());
-  const absl::Status sent = SendMessage(rank->process_->front(), FrameKind::kSetup, setup,
-                                        Clock::now() + kSetupPatience, region_fd);
-  if (!sent.ok()) return rank->Named(sent);
+                                                              int descriptor) {
+  std::unique_ptr<RemoteRank> rank(new RemoteRank(std::move(peer), setup.rank()));
+  MakeRoomForSteps(rank->peer_->front()->socket(), setup.plan());
+  const absl::Status sent = SendMessage(rank->peer_->front(), FrameKind::kSetup, setup,
+                                        Clock::now() + kSetupPatience, descriptor);
+  if (!sent.ok()) return rank->NamedWithEnd(sent);
   return rank;
 }
 
 absl::Status RemoteRank::Named(const absl::Status& status) const {
   if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat("rank ", rank_, " (process ", pid(),
+  return absl::Status(status.code(), absl::StrCat("rank ", rank_, " (", peer_->name(),
                                                   "): ", std::string(status.message())));
 }
 
 absl::Status RemoteRank::NamedWithEnd(const absl::Status& status) {
   // Connections end a moment before the process can be waited for.
-  const std::string ended = process_->Ended(kEndPatience);
+  const std::string ended = peer_->Ended(kEndPatience);
   if (ended.empty()) return Named(status);
   return Named(
       absl::Status(status.code(), absl::StrCat(ended, ": ", std::string(status.message()))));
@@ -71,7 +69,7 @@ absl::Status RemoteRank::NamedWithEnd(const absl::Status& status) {
 absl::Status RemoteRank::Await(FrameKind kind, Clock::time_point end, const GivenUp& given_up) {
   for (;;) {
     const Clock::time_point slice = std::min(end, Clock::now() + kSlice);
-    const absl::Status status = process_->front()->Receive(kResultSpin, slice, &frame_);
+    const absl::Status status = peer_->front()->Receive(kResultSpin, slice, &frame_);
     if (status.ok()) break;
     if (!absl::IsDeadlineExceeded(status)) return status;
     if (given_up && given_up()) return absl::CancelledError("nobody waits any more");
@@ -89,37 +87,46 @@ absl::Status RemoteRank::AwaitReady(Clock::duration patience, const GivenUp& giv
   if (status.ok()) status = ParseMessage(frame_, &ready);
   if (status.ok()) status = ErrorOf(ready);
   weight_bytes_ = ready.weight_bytes();
+  addresses_.assign(ready.addresses().begin(), ready.addresses().end());
   return Named(status);
 }
 
-absl::Status RemoteRank::Ask(FrameKind question, std::span<const uint8_t> payload, FrameKind answer,
-                             Clock::duration patience) {
-  const Clock::time_point end = Clock::now() + patience;
-  absl::Status status = process_->front()->Send(question, payload, end);
-  while (status.ok()) {
-    status = Await(answer, end, nullptr);
-    if (status.ok()) break;
+absl::Status RemoteRank::AwaitAnswer(FrameKind kind, Clock::time_point end, v1::RankReady* answer) {
+  for (;;) {
+    absl::Status status = Await(kind, end, nullptr);
+    if (status.ok()) status = ParseMessage(frame_, answer);
+    if (status.ok()) return ErrorOf(*answer);
     const bool old = frame_.kind == FrameKind::kResult || frame_.kind == FrameKind::kFetched;
-    if (!absl::IsInvalidArgument(status) || !old) break;
-    status = absl::OkStatus();
+    if (!absl::IsInvalidArgument(status) || !old) return status;
   }
+}
+
+absl::Status RemoteRank::Leave(uint64_t generation, Clock::duration patience) {
+  const Clock::time_point end = Clock::now() + patience;
+  // It may be inside an exchange with one that is gone.
+  absl::Status status = peer_->control()->Send(FrameKind::kLeave, AsBytes(generation), end);
+  if (status.ok()) status = peer_->front()->Send(FrameKind::kLeave, AsBytes(generation), end);
+  v1::RankReady left;
+  if (status.ok()) status = AwaitAnswer(FrameKind::kLeft, end, &left);
+  addresses_.assign(left.addresses().begin(), left.addresses().end());
   return Named(status);
 }
 
-absl::Status RemoteRank::Leave(Clock::duration patience) {
-  return Ask(FrameKind::kLeave, {}, FrameKind::kLeft, patience);
-}
-
-absl::Status RemoteRank::Join(uint64_t generation, Clock::duration patience) {
+absl::Status RemoteRank::SendJoin(uint64_t generation, const Addresses& addresses,
+                                  Clock::duration patience) {
   v1::RankJoin join;
   join.set_generation(generation);
-  const std::string bytes = join.SerializeAsString();
-  return Ask(FrameKind::kJoin, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()},
-             FrameKind::kJoined, patience);
+  for (const std::string& address : addresses) join.add_addresses(address);
+  return Named(SendMessage(peer_->front(), FrameKind::kJoin, join, Clock::now() + patience));
+}
+
+absl::Status RemoteRank::AwaitJoined(Clock::duration patience) {
+  v1::RankReady joined;
+  return Named(AwaitAnswer(FrameKind::kJoined, Clock::now() + patience, &joined));
 }
 
 absl::Status RemoteRank::SendStep(std::span<const uint8_t> message, Clock::duration patience) {
-  return Named(process_->front()->Send(FrameKind::kStep, message, Clock::now() + patience));
+  return Named(peer_->front()->Send(FrameKind::kStep, message, Clock::now() + patience));
 }
 
 absl::Status RemoteRank::AwaitResult(int32_t max_tokens, const GivenUp& given_up,
@@ -131,7 +138,7 @@ absl::Status RemoteRank::AwaitResult(int32_t max_tokens, const GivenUp& given_up
 
 absl::StatusOr<kernels::TensorView> RemoteRank::Fetch(int32_t reg, const GivenUp& given_up) {
   absl::Status status =
-      process_->front()->Send(FrameKind::kFetch, AsBytes(reg), Clock::now() + kSetupPatience);
+      peer_->front()->Send(FrameKind::kFetch, AsBytes(reg), Clock::now() + kSetupPatience);
   if (status.ok()) status = Await(FrameKind::kFetched, Clock::time_point::max(), given_up);
   kernels::TensorView tensor;
   if (status.ok()) status = ReadTensor(frame_.payload, &tensor);

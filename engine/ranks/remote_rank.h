@@ -13,8 +13,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "engine/ranks/rank_process.h"
+#include "engine/ranks/rank_peer.h"
 #include "engine/ranks/result_message.h"
+#include "engine/ranks/transport.h"
 #include "kernels/tensor/tensor.h"
 #include "proto/mneme/v1/ranks.pb.h"
 
@@ -25,16 +26,20 @@ class RemoteRank {
   // True: whoever waits for this rank should give up.
   using GivenUp = std::function<bool()>;
 
-  // Starts the process and tells it what to be; AwaitReady waits until it is. region_fd: of the
-  // shared memory, which the process gets a copy of.
-  static absl::StatusOr<std::unique_ptr<RemoteRank>> Start(const std::string& executable,
+  // Tells the rank what to be; AwaitReady waits until it is. descriptor: that it gets a copy of;
+  // -1: none.
+  static absl::StatusOr<std::unique_ptr<RemoteRank>> Start(std::unique_ptr<RankPeer> peer,
                                                            const v1::RankSetup& setup,
-                                                           int region_fd);
+                                                           int descriptor);
   absl::Status AwaitReady(Channel::Clock::duration patience, const GivenUp& given_up);
-  // The rank's steps are over, what it waits for ends by itself.
-  absl::Status Leave(Channel::Clock::duration patience);
-  // Steps of a new generation follow.
-  absl::Status Join(uint64_t generation, Channel::Clock::duration patience);
+  // The rank's steps are over, what it waits for ends: of a generation that was given up.
+  absl::Status Leave(uint64_t generation, Channel::Clock::duration patience);
+  // What it opened for the other ranks, when it was set up or left last.
+  const Addresses& addresses() const { return addresses_; }
+  // Steps of a new generation follow. addresses: what the others opened for it.
+  absl::Status SendJoin(uint64_t generation, const Addresses& addresses,
+                        Channel::Clock::duration patience);
+  absl::Status AwaitJoined(Channel::Clock::duration patience);
 
   // message: step_message.h. A rank that takes nothing for `patience` is lost.
   absl::Status SendStep(std::span<const uint8_t> message, Channel::Clock::duration patience);
@@ -43,8 +48,8 @@ class RemoteRank {
   // The rank's part of a register that the plan keeps; valid until the next call.
   absl::StatusOr<kernels::TensorView> Fetch(int32_t reg, const GivenUp& given_up);
 
-  Channel* control() { return process_->control(); }
-  pid_t pid() const { return process_->pid(); }
+  Channel* control() { return peer_->control(); }
+  pid_t pid() const { return peer_->pid(); }
   int32_t rank() const { return rank_; }
   int64_t weight_bytes() const { return weight_bytes_; }
   // An error of this rank, with its name.
@@ -53,16 +58,15 @@ class RemoteRank {
   absl::Status NamedWithEnd(const absl::Status& status);
 
  private:
-  RemoteRank(std::unique_ptr<RankProcess> process, int32_t rank)
-      : process_(std::move(process)), rank_(rank) {}
+  RemoteRank(std::unique_ptr<RankPeer> peer, int32_t rank) : peer_(std::move(peer)), rank_(rank) {}
   absl::Status Await(FrameKind kind, Channel::Clock::time_point end, const GivenUp& given_up);
-  // Frames of steps that nobody waits for any more are skipped.
-  absl::Status Ask(FrameKind question, std::span<const uint8_t> payload, FrameKind answer,
-                   Channel::Clock::duration patience);
+  // An answer; frames of steps that nobody waits for any more are skipped.
+  absl::Status AwaitAnswer(FrameKind kind, Channel::Clock::time_point end, v1::RankReady* answer);
 
-  const std::unique_ptr<RankProcess> process_;
+  const std::unique_ptr<RankPeer> peer_;
   const int32_t rank_;
   int64_t weight_bytes_ = 0;
+  Addresses addresses_;
   Frame frame_;
 };
 

@@ -19,6 +19,8 @@ namespace {
 // Between attempts to bring a rank back: doubled each time.
 constexpr std::chrono::milliseconds kFirstPause{100};
 constexpr std::chrono::milliseconds kLongestPause{5000};
+// To connect to all others.
+constexpr std::chrono::seconds kJoinPatience{30};
 // Heartbeats per timeout.
 constexpr double kBeats = 10;
 
@@ -26,17 +28,16 @@ double Seconds(Channel::Clock::duration d) { return std::chrono::duration<double
 
 }  // namespace
 
-Supervisor::Supervisor(const v1::RankSetup& setup, const ProcessOptions& options,
-                       runtime::SharedRegion* region, runtime::SharedExchange* front,
-                       Generation* generation)
+Supervisor::Supervisor(const v1::RankSetup& setup, const ProcessOptions& options, Launch launch,
+                       Transport* transport, Generation* generation)
     : setup_([&] {
         v1::RankSetup all = setup;
         all.set_heartbeat_seconds(options.rank_timeout_seconds / kBeats);
         return all;
       }()),
       options_(options),
-      region_(region),
-      front_(front),
+      launch_(std::move(launch)),
+      transport_(transport),
       generation_(generation),
       watched_(setup.plan().cluster().ranks() - 1),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
@@ -82,8 +83,10 @@ absl::Status Supervisor::StartMissing() {
     if (watched_[i].remote != nullptr) continue;
     v1::RankSetup setup = setup_;
     setup.set_rank(static_cast<int32_t>(i) + 1);
+    absl::StatusOr<std::unique_ptr<RankPeer>> peer = launch_(setup.rank());
+    if (!peer.ok()) return peer.status();
     absl::StatusOr<std::unique_ptr<RemoteRank>> remote =
-        RemoteRank::Start(options_.executable, setup, region_->fd());
+        RemoteRank::Start(*std::move(peer), setup, transport_->descriptor());
     if (!remote.ok()) return remote.status();
     watched_[i].remote = *std::move(remote);
     started.push_back(&watched_[i]);
@@ -101,18 +104,42 @@ absl::Status Supervisor::StartMissing() {
 }
 
 absl::Status Supervisor::JoinAll() {
-  region_->Reset();
-  front_->Restart();
-  const uint64_t next = generation_->state().generation + 1;
-  for (Watched& watched : watched_) {
-    if (absl::Status status = watched.remote->Join(next, Timeout()); !status.ok()) {
-      watched.remote.reset();
-      return status;
-    }
-    watched.heard = watched.moved = Clock::now();
-  }
+  const absl::Status status = Connect(generation_->state().generation + 1);
+  if (!status.ok()) return status;
+  for (Watched& watched : watched_) watched.heard = watched.moved = Clock::now();
   generation_->Begin();
   return absl::OkStatus();
+}
+
+absl::Status Supervisor::Connect(uint64_t generation) {
+  const size_t ranks = watched_.size() + 1;
+  absl::StatusOr<Addresses> own = transport_->Open();
+  if (!own.ok()) return own.status();
+  // What rank `at` opened for rank `by`.
+  const auto opened = [&](size_t at, size_t by) -> std::string {
+    const Addresses& all = at == 0 ? *own : watched_[at - 1].remote->addresses();
+    return by < all.size() ? all[by] : "";
+  };
+  const auto of = [&](size_t by) {
+    Addresses addresses(ranks);
+    for (size_t at = 0; at < ranks; ++at) addresses[at] = opened(at, by);
+    return addresses;
+  };
+  absl::Status failure;
+  for (size_t r = 1; r < ranks; ++r) {
+    Watched& watched = watched_[r - 1];
+    const absl::Status status = watched.remote->SendJoin(generation, of(r), Timeout());
+    failure.Update(status);
+    if (!status.ok()) watched.remote.reset();
+  }
+  if (failure.ok()) failure = transport_->Connect(of(0));
+  for (Watched& watched : watched_) {
+    if (watched.remote == nullptr) continue;
+    const absl::Status status = watched.remote->AwaitJoined(kJoinPatience);
+    failure.Update(status);
+    if (!status.ok()) watched.remote.reset();
+  }
+  return failure;
 }
 
 void Supervisor::Loop() {
@@ -172,7 +199,7 @@ void Supervisor::CheckTimes() {
     if (watched.remote == nullptr) continue;
     const double silent = Seconds(now - watched.heard);
     const double still = Seconds(watched.heard - watched.moved);
-    if (silent <= options_.rank_timeout_seconds && still <= options_.hang_seconds) continue;
+    if (silent <= options_.rank_timeout_seconds && still <= options_.hang.seconds) continue;
     const absl::Status why =
         absl::UnavailableError(silent > options_.rank_timeout_seconds
                                    ? absl::StrFormat("has not been heard of for %.1f s", silent)
@@ -187,7 +214,9 @@ void Supervisor::Recover() {
   while (!stopping_.load()) {
     for (Watched& watched : watched_) {
       if (watched.remote == nullptr) continue;
-      if (const absl::Status status = watched.remote->Leave(Timeout()); !status.ok()) {
+      if (const absl::Status status =
+              watched.remote->Leave(generation_->state().generation, Timeout());
+          !status.ok()) {
         Log(absl::StrCat(std::string(status.message()), "; it is started again"));
         watched.remote.reset();
       }

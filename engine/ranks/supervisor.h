@@ -16,15 +16,18 @@
 #include "engine/ranks/generation.h"
 #include "engine/ranks/process_executor.h"
 #include "engine/ranks/remote_rank.h"
-#include "engine/runtime/shared_exchange.h"
+#include "engine/ranks/transport.h"
 
 namespace mneme::ranks {
 
 class Supervisor {
  public:
+  // Starts, or connects to, a rank from 1.
+  using Launch = std::function<absl::StatusOr<std::unique_ptr<RankPeer>>(int32_t rank)>;
+
   // `setup`: of rank 0 and all others but for the number. All references outlive the supervisor.
-  Supervisor(const v1::RankSetup& setup, const ProcessOptions& options,
-             runtime::SharedRegion* region, runtime::SharedExchange* front, Generation* generation);
+  Supervisor(const v1::RankSetup& setup, const ProcessOptions& options, Launch launch,
+             Transport* transport, Generation* generation);
   // Ends the ranks.
   ~Supervisor();
 
@@ -59,14 +62,16 @@ class Supervisor {
   void Recover();
   absl::Status StartMissing();
   absl::Status JoinAll();
+  // The ranks tell each other where they are, and connect.
+  absl::Status Connect(uint64_t generation);
   bool SleepUnlessStopped(Clock::duration duration);
   void Log(const std::string& text) const;
   Clock::duration Timeout() const;
 
   const v1::RankSetup setup_;
   const ProcessOptions& options_;
-  runtime::SharedRegion* const region_;
-  runtime::SharedExchange* const front_;
+  const Launch launch_;
+  Transport* const transport_;  // rank 0's
   Generation* const generation_;
   std::vector<Watched> watched_;  // by rank, from 1
   int wake_ = -1;                 // eventfd

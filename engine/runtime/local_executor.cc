@@ -6,7 +6,8 @@
 namespace mneme::runtime {
 
 absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::Create(
-    const v1::Plan& plan, const loader::PackedWeights& weights, bool reference_kernels) {
+    const v1::Plan& plan, const loader::PackedWeights& weights, bool reference_kernels,
+    const HangOptions& hang) {
   const int32_t ranks = plan.cluster().ranks();
   std::unique_ptr<SharedRegion> region;
   std::vector<std::unique_ptr<SharedExchange>> exchanges(ranks);
@@ -21,9 +22,12 @@ absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::Create(
   }
   std::vector<std::unique_ptr<Rank>> bound;
   for (int32_t r = 0; r < ranks; ++r) {
-    absl::StatusOr<std::unique_ptr<Rank>> rank = Rank::Create(
-        plan, weights,
-        {.rank = r, .exchange = exchanges[r].get(), .reference_kernels = reference_kernels});
+    absl::StatusOr<std::unique_ptr<Rank>> rank =
+        Rank::Create(plan, weights,
+                     {.rank = r,
+                      .exchange = exchanges[r].get(),
+                      .reference_kernels = reference_kernels,
+                      .test_hang = r == hang.test_rank ? hang.test_hang : nullptr});
     if (!rank.ok()) return rank.status();
     bound.push_back(*std::move(rank));
   }
@@ -34,6 +38,12 @@ absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::Create(
         std::make_unique<RankThread>(std::move(bound[r]), r, StepSpin(ranks)));
   }
   executor->looks_ = StepSpin(ranks).count() > 0;
+  std::vector<Watchdog::Watched> watched;
+  for (int32_t r = 0; r < ranks; ++r) {
+    watched.push_back({executor->threads_[r].get(), executor->exchanges_[r].get()});
+  }
+  executor->watchdog_ = std::make_unique<Watchdog>(
+      std::move(watched), hang, [raw = executor.get()](const std::string& why) { raw->Hang(why); });
   return executor;
 }
 
@@ -47,6 +57,29 @@ LocalExecutor::LocalExecutor(std::unique_ptr<SharedRegion> region,
 
 LocalExecutor::~LocalExecutor() = default;
 
+// The others come out of their waits, and the schedule out of its own.
+void LocalExecutor::Hang(const std::string& why) {
+  {
+    const std::lock_guard lock(state_mutex_);
+    why_ = why;
+  }
+  hung_.store(true);
+  if (region_ != nullptr) region_->Abort();
+  for (auto& thread : threads_) thread->Fail(why);
+  const std::lock_guard lock(listener_mutex_);
+  if (listener_) listener_();
+}
+
+absl::Status LocalExecutor::failure() const {
+  const std::lock_guard lock(state_mutex_);
+  return hung_.load() ? absl::UnavailableError(why_) : absl::OkStatus();
+}
+
+void LocalExecutor::SetStateListener(std::function<void()> listener) {
+  const std::lock_guard lock(listener_mutex_);
+  listener_ = std::move(listener);
+}
+
 Step* LocalExecutor::NextStep() {
   Step* step = &steps_[next_step_number_ % 2];
   step->Clear();
@@ -58,6 +91,7 @@ void LocalExecutor::Submit() {
   const Step* step = &steps_[next_step_number_ % 2];
   submitted_at_[next_step_number_ % 2] = Clock::now();
   ++next_step_number_;
+  if (hung_.load()) return;
   for (auto& thread : threads_) thread->Submit(step);
 }
 
@@ -65,9 +99,15 @@ const StepResult& LocalExecutor::Wait() {
   const Clock::time_point expected = ExpectedEnd();
   ++finished_;
   CombinedResult& combined = combined_[finished_ % 2];
+  const auto fail = [&]() -> const StepResult& {
+    combined.Fail(failure());
+    return combined.result();
+  };
+  if (hung_.load()) return fail();
   const StepResult* result = nullptr;
   for (auto& thread : threads_) {
     const StepResult& of_rank = thread->Wait(expected);
+    if (hung_.load()) return fail();
     if (result == nullptr) {
       result = &of_rank;
       if (threads_.size() == 1) break;
@@ -95,6 +135,7 @@ LocalExecutor::Clock::time_point LocalExecutor::ExpectedEnd() const {
 }
 
 void LocalExecutor::Release() {
+  if (hung_.load()) return;
   for (auto& thread : threads_) thread->Release();
 }
 

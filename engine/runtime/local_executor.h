@@ -3,8 +3,12 @@
 #define MNEME_ENGINE_RUNTIME_LOCAL_EXECUTOR_H_
 
 #include <array>
+#include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <vector>
 
 #include "engine/runtime/combine_results.h"
@@ -12,6 +16,7 @@
 #include "engine/runtime/rank.h"
 #include "engine/runtime/rank_thread.h"
 #include "engine/runtime/shared_exchange.h"
+#include "engine/runtime/watchdog.h"
 
 namespace mneme::runtime {
 
@@ -21,7 +26,8 @@ class LocalExecutor : public Executor {
   // Rank::Create.
   static absl::StatusOr<std::unique_ptr<LocalExecutor>> Create(const v1::Plan& plan,
                                                                const loader::PackedWeights& weights,
-                                                               bool reference_kernels);
+                                                               bool reference_kernels,
+                                                               const HangOptions& hang = {});
   // Waits for the steps under way.
   ~LocalExecutor() override;
 
@@ -34,6 +40,10 @@ class LocalExecutor : public Executor {
   // A tensor that several ranks have parts of is put together once a step.
   kernels::TensorView Trace(std::string_view name) const override;
 
+  // Not ready once a rank hangs; that cannot be mended.
+  ExecutorState state() const override { return {.ready = !hung_.load()}; }
+  absl::Status failure() const override;
+  void SetStateListener(std::function<void()> listener) override;
   std::vector<ActorProfile> Profile() const override { return front().Profile(); }
 
   int32_t ranks() const { return static_cast<int32_t>(threads_.size()); }
@@ -47,6 +57,7 @@ class LocalExecutor : public Executor {
                 std::vector<std::unique_ptr<SharedExchange>> exchanges, const StepLimits& limits);
 
   const Rank& front() const { return rank(0); }
+  void Hang(const std::string& why);
   // When the oldest step under way will be done, if it is like the one before it.
   Clock::time_point ExpectedEnd() const;
 
@@ -57,6 +68,12 @@ class LocalExecutor : public Executor {
   std::array<Step, 2> steps_;
   std::array<CombinedResult, 2> combined_;            // of several ranks
   std::vector<std::unique_ptr<RankThread>> threads_;  // by rank
+  std::atomic<bool> hung_{false};
+  mutable std::mutex state_mutex_;
+  std::string why_;
+  std::mutex listener_mutex_;
+  std::function<void()> listener_;
+  std::unique_ptr<Watchdog> watchdog_;
   mutable TraceAssembler trace_;
   uint64_t next_step_number_ = 1;
   uint64_t finished_ = 0;  // number of the step that Wait() returned

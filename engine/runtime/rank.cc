@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -251,6 +252,9 @@ void Rank::Begin(const Step& step, int32_t slot) {
 }
 
 void Rank::Run(const Step& step, int32_t slot, StepResult* result) {
+  while (options_.test_hang != nullptr && options_.test_hang->load()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   const double begin_seconds = Seconds();
   const uint64_t begin = Ticks();
   Begin(step, slot);

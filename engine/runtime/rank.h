@@ -27,6 +27,8 @@ struct RankOptions {
   int32_t rank = 0;
   Exchange* exchange = nullptr;    // this rank's end, with its arena; outlives the rank
   bool reference_kernels = false;  // the plain-loop definitions of the operators
+  // For tests: Run does not begin while this is true.
+  const std::atomic<bool>* test_hang = nullptr;
 };
 
 class Rank {

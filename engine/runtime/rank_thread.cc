@@ -38,13 +38,19 @@ RankThread::~RankThread() {
 void RankThread::Submit(const Step* step) {
   const uint32_t number = submitted_.WaitCredit();
   steps_[number % 2] = step;
+  busy_.fetch_add(1, std::memory_order_relaxed);
   submitted_.Publish();
 }
 
 const StepResult& RankThread::Wait(std::chrono::steady_clock::time_point expected) {
   uint32_t number = 0;
-  finished_.WaitWritten(&number, expected);
+  if (!finished_.WaitWritten(&number, expected)) return failed_;
   return results_[number % 2];
+}
+
+void RankThread::Fail(const std::string& why) {
+  failed_.status = absl::UnavailableError(why);
+  finished_.Close();
 }
 
 void RankThread::Loop() {
@@ -54,6 +60,7 @@ void RankThread::Loop() {
     finished_.WaitCredit();
     const Step& step = *steps_[number % 2];
     rank_->Run(step, static_cast<int32_t>(step.number % 2), &results_[number % 2]);
+    busy_.fetch_sub(1, std::memory_order_relaxed);
     submitted_.Release();
     finished_.Publish();
   }

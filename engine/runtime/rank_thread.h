@@ -4,8 +4,10 @@
 #define MNEME_ENGINE_RUNTIME_RANK_THREAD_H_
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <memory>
+#include <string>
 #include <thread>
 
 #include "engine/runtime/credit_edge.h"
@@ -33,9 +35,15 @@ class RankThread {
   // The following for the schedule's thread.
   // REQUIRES: fewer than two steps submitted and not released. `step` stays as it is until then.
   void Submit(const Step* step);
-  // The oldest step's result, valid until its Release. expected: when it will probably be there.
+  // The oldest step's result, valid until its Release; UNAVAILABLE after Fail. expected: when it
+  // will probably be there.
   const StepResult& Wait(std::chrono::steady_clock::time_point expected);
   void Release() { finished_.Release(); }
+
+  // Any thread. Steps are under way.
+  bool busy() const { return busy_.load(std::memory_order_relaxed) > 0; }
+  // Any thread: the rank hangs, nobody waits for it any more.
+  void Fail(const std::string& why);
 
  private:
   void Loop();
@@ -45,6 +53,8 @@ class RankThread {
   CreditEdge finished_;
   std::array<const Step*, 2> steps_{};
   std::array<StepResult, 2> results_;
+  std::atomic<int> busy_{0};
+  StepResult failed_;  // written before finished_ is closed
   std::thread thread_;
 };
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -170,6 +171,67 @@ TEST(RankFaultsTest, RanksDoNotHearWhatIsForTheFront) {
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_EQ(tokens, 300);
   EXPECT_EQ(process.Wait(), 0);
+}
+
+std::string TokenFile(const std::string& name, const std::string& token) {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/" + name;
+  std::ofstream(path) << token << "\n";
+  return path;
+}
+
+std::unique_ptr<Process> RankHost(const std::string& address, const std::string& token_file,
+                                  std::string* bound) {
+  auto rank = std::make_unique<Process>(std::vector<std::string>{
+      "rank", "--listen", address, "--model", "models/demo/ultramem", "--token-file", token_file});
+  const std::string line = rank->ReadLine();
+  EXPECT_THAT(line, HasSubstr("rank waits on 127.0.0.1:"));
+  *bound = line.substr(line.rfind(' ') + 1);
+  return rank;
+}
+
+// Ranks that are no children: as on other hosts.
+TEST(RankHostsTest, ServeAFrontAfterAnotherAndComeBack) {
+  const std::string token = TokenFile("token", "a token of some length");
+  std::string first;
+  std::string second;
+  auto one = RankHost("127.0.0.1:0", token, &first);
+  auto two = RankHost("127.0.0.1:0", token, &second);
+  std::string expected;
+  for (int front = 0; front < 2; ++front) {
+    Process process({"serve", "--listen=127.0.0.1:0", "--rank-timeout=2", "--rank-hosts",
+                     first + "," + second, "--rank-token-file", token});
+    const auto client = ConnectTo(&process);
+    ASSERT_NE(client, nullptr);
+    const std::string text = Text(client.get(), 30).value();
+    EXPECT_TRUE(front == 0 || text == expected);
+    expected = text;
+    if (front == 0) {
+      const auto stream = client->Start(Request(1000), {});
+      v1::GenerateReply reply;
+      ASSERT_TRUE(stream->Next(&reply));
+      two->Signal(SIGKILL);
+      two->Wait();
+      while (stream->Next(&reply)) {
+      }
+      EXPECT_TRUE(absl::IsUnavailable(stream->Finish()));
+      // Its own supervisor starts it again.
+      two = RankHost(second, token, &second);
+      EXPECT_EQ(TextOnceBack(client.get(), 30), expected);
+    }
+    process.Signal(SIGTERM);
+    EXPECT_EQ(process.Wait(), 0);
+  }
+  one->Signal(SIGTERM);
+  EXPECT_EQ(one->Wait(), 0);
+}
+
+TEST(RankHostsTest, AnotherTokenIsRefused) {
+  std::string address;
+  auto rank = RankHost("127.0.0.1:0", TokenFile("right", "a token of some length"), &address);
+  Process process({"serve", "--listen=127.0.0.1:0", "--rank-hosts", address, "--rank-token-file",
+                   TokenFile("wrong", "a token of same length")});
+  EXPECT_EQ(process.Wait(), 1);
+  EXPECT_THAT(process.err(), HasSubstr("rank 1 (" + address + "): "));
 }
 
 TEST(RankVerbTest, SaysWhoStartsIt) {

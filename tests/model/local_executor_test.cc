@@ -5,8 +5,13 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <new>
+#include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "engine/plan_model.h"
@@ -152,6 +157,74 @@ TEST(LocalExecutorTest, NothingIsAllocatedWhileStepsRun) {
     RunMixedSteps(*served->executor, 60);
     EXPECT_EQ(allocations.load(), before) << name << " on " << ranks;
   }
+}
+
+std::unique_ptr<Served> ServeWith(const runtime::HangOptions& hang, int32_t ranks) {
+  const ModelOptions options = Options("ultramem_v2", ranks);
+  auto served = std::make_unique<Served>();
+  served->planned = PlanModel(options).value();
+  served->weights = PackModel(served->planned, options).value();
+  served->executor =
+      runtime::LocalExecutor::Create(served->planned.plan, served->weights, false, hang).value();
+  return served;
+}
+
+// Rank 0, another one, or the only one: what waits for it gets an error that names it.
+TEST(LocalExecutorTest, AHungRankFailsItsStepAndAllLaterOnes) {
+  for (const auto& [ranks, hung] : {std::pair(1, 0), std::pair(3, 0), std::pair(3, 2)}) {
+    std::atomic<bool> hangs{false};
+    std::atomic<int> told{0};
+    runtime::HangOptions hang;
+    hang.seconds = 0.3;
+    hang.test_rank = hung;
+    hang.test_hang = &hangs;
+    hang.on_hang = [&](const std::string& why) {
+      EXPECT_EQ(why.substr(0, 31), "rank " + std::to_string(hung) + " hangs: has not moved for");
+      ++told;
+    };
+    auto served = ServeWith(hang, ranks);
+    runtime::Executor& executor = *served->executor;
+    std::atomic<int> changes{0};
+    executor.SetStateListener([&] { ++changes; });
+    Fill(executor.NextStep(), 0, {0, 1});
+    executor.Submit();
+    EXPECT_TRUE(executor.Wait().status.ok());
+    executor.Release();
+    EXPECT_TRUE(executor.state().ready);
+    hangs.store(true);
+    for (int i = 0; i < 3; ++i) {
+      Fill(executor.NextStep(), 2, {2});
+      executor.Submit();
+      const absl::Status status = executor.Wait().status;
+      EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+      EXPECT_EQ(status, executor.failure());
+      executor.Release();
+    }
+    EXPECT_FALSE(executor.state().ready);
+    while (told.load() == 0) std::this_thread::yield();
+    EXPECT_EQ(changes.load(), 1);
+    hangs.store(false);
+  }
+}
+
+// What nobody takes care of ends the process, after the step has got its error.
+TEST(LocalExecutorDeathTest, AHungRankEndsTheProcess) {
+  ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT(
+      {
+        std::atomic<bool> hangs{true};
+        runtime::HangOptions hang;
+        hang.seconds = 0.3;
+        hang.test_rank = 1;
+        hang.test_hang = &hangs;
+        auto served = ServeWith(hang, 2);
+        Fill(served->executor->NextStep(), 0, {0, 1});
+        served->executor->Submit();
+        std::fprintf(stderr, "step: %s\n",
+                     std::string(served->executor->Wait().status.message()).c_str());
+        for (;;) std::this_thread::sleep_for(std::chrono::seconds(1));
+      },
+      ::testing::ExitedWithCode(70), "step: rank 1 hangs");
 }
 
 TEST(LocalExecutorTest, EndsWithStepsUnderWay) {

@@ -40,11 +40,9 @@ ModelOptions Options(const std::string& directory, int32_t ranks, bool processes
   options.trace = true;
   options.ranks = ranks;
   if (processes) {
-    options.process = {.processes = ranks,
-                       .executable = "clients/cli/mneme",
-                       .build = cli::kVersion,
-                       .rank_timeout_seconds = 5,
-                       .log = {}};
+    options.process.processes = ranks;
+    options.process.executable = "clients/cli/mneme";
+    options.process.build = cli::kVersion;
   }
   // As if exchanges cost nothing: whatever can be split is.
   options.cost.exchange_seconds = 0;
@@ -127,14 +125,19 @@ TEST_P(ProcessesTest, GiveTheBitsThatThreadsGive) {
   const std::vector<int32_t> prompt = golden.Rows("input_ids")[0];
   for (int32_t ranks : {2, 3}) {
     auto threads = Served::Start(Options(golden.directory(), ranks, false)).value();
-    auto processes = Served::Start(Options(golden.directory(), ranks, true)).value();
+    ModelOptions options = Options(golden.directory(), ranks, true);
+    auto sharing = Served::Start(options).value();
+    options.process.tcp = true;
+    auto connected = Served::Start(options).value();
     int32_t position = 0;
     const std::vector<std::vector<int32_t>> steps = {prompt, {3}, {5}, {7, 11}};
     for (const std::vector<int32_t>& tokens : steps) {
       const std::vector<float> expected = threads->Step(position, tokens).value();
-      ASSERT_EQ(processes->Step(position, tokens).value(), expected);
-      EXPECT_EQ(processes->traffic, threads->traffic);
-      EXPECT_EQ(processes->traced, threads->traced);
+      for (Served* processes : {sharing.get(), connected.get()}) {
+        ASSERT_EQ(processes->Step(position, tokens).value(), expected);
+        EXPECT_EQ(processes->traffic, threads->traffic);
+        EXPECT_EQ(processes->traced, threads->traced);
+      }
       position += static_cast<int32_t>(tokens.size());
     }
   }
@@ -177,8 +180,10 @@ TEST(ProcessFaultTest, AKilledRankComesBackAndTheBitsAreTheSame) {
 
 // In the middle of steps, between them, twice in a row: each step gives all its bits or an error,
 // soon.
-TEST(ProcessFaultTest, KillsAtAnyMoment) {
-  auto served = Served::Start(Options(kModel, 2, true)).value();
+void KillAtAnyMoment(bool tcp) {
+  ModelOptions options = Options(kModel, 2, true);
+  options.process.tcp = tcp;
+  auto served = Served::Start(options).value();
   const std::vector<float> expected = served->Step(0, {1, 2, 3}).value();
   std::mt19937 random(5);
   int failed = 0;
@@ -209,6 +214,26 @@ TEST(ProcessFaultTest, KillsAtAnyMoment) {
   EXPECT_EQ(served->Step(0, {1, 2, 3}).value(), expected);
 }
 
+TEST(ProcessFaultTest, KillsAtAnyMomentWithSharedMemory) { KillAtAnyMoment(false); }
+TEST(ProcessFaultTest, KillsAtAnyMomentOverTcp) { KillAtAnyMoment(true); }
+
+// The survivors wait for the one that is gone, and are asked to leave it.
+TEST(ProcessFaultTest, SurvivorsOverTcpAreNotStartedAgain) {
+  ModelOptions options = Options(kModel, 3, true);
+  options.process.tcp = true;
+  auto served = Served::Start(options).value();
+  const std::vector<float> expected = served->Step(0, {1, 2, 3}).value();
+  for (int round = 0; round < 5; ++round) {
+    const int survivor = served->processes().process_id(1);
+    kill(served->processes().process_id(2), SIGKILL);
+    while (served->Step(0, {1, 2, 3}).ok()) {
+    }
+    ASSERT_TRUE(served->AwaitReady(std::chrono::seconds(60)));
+    EXPECT_EQ(served->processes().process_id(1), survivor);
+    EXPECT_EQ(served->Step(0, {1, 2, 3}).value(), expected);
+  }
+}
+
 TEST(ProcessFaultTest, AStoppedRankIsStartedAgainAfterItsTimeout) {
   ModelOptions options = Options(kModel, 2, true);
   options.process.rank_timeout_seconds = 1;
@@ -224,6 +249,28 @@ TEST(ProcessFaultTest, AStoppedRankIsStartedAgainAfterItsTimeout) {
   ASSERT_TRUE(served->AwaitReady(std::chrono::seconds(60)));
   EXPECT_NE(served->processes().process_id(1), pid);
   EXPECT_EQ(served->Step(0, {1, 2, 3}).value(), expected);
+}
+
+// Its heart beats, but it does not move.
+TEST(ProcessFaultTest, AHungRankIsStartedAgain) {
+  const ModelOptions options = Options(kModel, 2, true);
+  const PlannedModel planned = PlanModel(options).value();
+  const loader::PackedWeights weights = PackModel(planned, options).value();
+  v1::RankSetup setup;
+  *setup.mutable_source() = ranks::SourceOf(planned).value();
+  setup.set_test_hang_step(2);
+  ranks::ProcessOptions process;
+  process.executable = options.process.executable;
+  process.build = options.process.build;
+  process.hang.seconds = 0.5;
+  Served served;
+  served.executor = ranks::ProcessExecutor::Create(planned.plan, weights, setup, process).value();
+  const std::vector<float> expected = served.Step(0, {1, 2, 3}).value();
+  const absl::StatusOr<std::vector<float>> got = served.Step(0, {1, 2, 3});
+  EXPECT_TRUE(absl::IsUnavailable(got.status()));
+  EXPECT_THAT(std::string(got.status().message()), HasSubstr("hangs: has not moved for"));
+  ASSERT_TRUE(served.AwaitReady(std::chrono::seconds(60)));
+  EXPECT_EQ(served.Step(0, {1, 2, 3}).value(), expected);
 }
 
 // One that stops for less than its timeout is waited for.
@@ -273,8 +320,9 @@ TEST(ProcessStartTest, AnotherModelIsRefused) {
   const loader::PackedWeights weights = PackModel(planned, options).value();
   v1::RankSetup setup;
   *setup.mutable_source() = ranks::SourceOf(planned).value();
-  const ranks::ProcessOptions process = {
-      .executable = options.process.executable, .build = options.process.build, .log = {}};
+  ranks::ProcessOptions process;
+  process.executable = options.process.executable;
+  process.build = options.process.build;
   EXPECT_TRUE(ranks::ProcessExecutor::Create(planned.plan, weights, setup, process).ok());
   std::ofstream(copy + "/config.yaml", std::ios::app) << "\n";
   const auto changed = ranks::ProcessExecutor::Create(planned.plan, weights, setup, process);
