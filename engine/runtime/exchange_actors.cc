@@ -6,6 +6,7 @@
 
 #include "engine/runtime/actor.h"
 #include "engine/runtime/exchange.h"
+#include "engine/runtime/peers.h"
 #include "kernels/rank_sum/rank_sum.h"
 
 namespace mneme::runtime {
@@ -20,24 +21,6 @@ using kernels::TrafficClass;
 constexpr int64_t kShareBytes = int64_t{32} << 10;
 
 constexpr int64_t kFloatBytes = sizeof(float);
-
-// Where a register of this rank lies in another one's memory.
-class Peers {
- public:
-  explicit Peers(const ActorBinding& b) : exchange_(*b.exchange), rank_(b.rank) {}
-
-  int32_t ranks() const { return exchange_.ranks(); }
-  int32_t rank() const { return rank_; }
-  Exchange& exchange() const { return exchange_; }
-  const float* Of(int32_t other, const float* own) const {
-    const auto offset = reinterpret_cast<const uint8_t*>(own) - exchange_.arena(rank_);
-    return reinterpret_cast<const float*>(exchange_.arena(other) + offset);
-  }
-
- private:
-  Exchange& exchange_;
-  const int32_t rank_;
-};
 
 void CopyColumns(const float* from, int64_t from_stride, int64_t rows, int64_t cols, float* to,
                  int64_t to_stride) {
