@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "clients/cli/flags.h"
@@ -22,6 +23,8 @@ struct ModelFlags {
   int64_t kv_cache_mb = 0;
   int32_t kv_block_tokens = 16;
   int32_t ranks = 0;
+  std::vector<std::string> layout;
+  std::string table_layout = "free";
 
   // model_help: what --model is for this verb.
   void AddTo(FlagTable* flags, const std::string& model_help);

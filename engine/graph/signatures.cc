@@ -1,5 +1,7 @@
 #include "engine/graph/signatures.h"
 
+#include <tuple>
+
 namespace mneme::graph {
 namespace {
 
@@ -106,6 +108,19 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
       break;
   }
   return s;
+}
+
+Signature Present(const Operator& op, const Signature& signature) {
+  Signature present;
+  for (const auto& [operands, from, to] :
+       {std::tuple(&op.inputs, &signature.inputs, &present.inputs),
+        std::tuple(&op.weights, &signature.weights, &present.weights),
+        std::tuple(&op.outputs, &signature.outputs, &present.outputs)}) {
+    for (size_t i = 0; i < operands->size(); ++i) {
+      if ((*operands)[i] >= 0) to->push_back((*from)[i]);
+    }
+  }
+  return present;
 }
 
 }  // namespace mneme::graph

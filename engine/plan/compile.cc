@@ -4,13 +4,14 @@
 #include <map>
 #include <set>
 #include <string>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/signatures.h"
 #include "engine/plan/boxing.h"
 #include "engine/plan/check_limits.h"
+#include "engine/plan/choose_layouts.h"
 #include "engine/plan/partition.h"
 #include "engine/plan/place_registers.h"
 #include "engine/plan/plan_layouts.h"
@@ -24,29 +25,14 @@ using graph::Operator;
 using graph::Sbp;
 using graph::Signature;
 
-// The signature without its entries for optional operands that are absent.
-Signature Present(const Operator& op, const Signature& signature) {
-  Signature present;
-  for (const auto& [operands, from, to] :
-       {std::tuple(&op.inputs, &signature.inputs, &present.inputs),
-        std::tuple(&op.weights, &signature.weights, &present.weights),
-        std::tuple(&op.outputs, &signature.outputs, &present.outputs)}) {
-    for (size_t i = 0; i < operands->size(); ++i) {
-      if ((*operands)[i] >= 0) to->push_back((*from)[i]);
-    }
-  }
-  return present;
-}
-
 // Turns the graph's pieces into the plan's, one after the other.
 class Compiler {
  public:
-  Compiler(const Graph& graph, const CompileOptions& options)
+  Compiler(const Graph& graph, const CompileOptions& options, std::vector<Signature> signatures)
       : graph_(graph),
         options_(options),
         partition_(graph, options.cluster.ranks()),
-        choice_(ChooseSignatures(graph, partition_, options.cost,
-                                 RunnableSignatures(graph, partition_))),
+        signatures_(std::move(signatures)),
         last_use_(graph.tensors.size(), 0) {
     for (size_t i = 0; i < graph.operators.size(); ++i) {
       const Operator& op = graph.operators[i];
@@ -64,7 +50,7 @@ class Compiler {
     plan_.set_architecture(graph_.architecture);
     *plan_.mutable_cluster() = options_.cluster;
     *plan_.mutable_limits() = options_.limits;
-    AddWeights(graph_, partition_, choice_.signatures, &plan_);
+    AddWeights(graph_, partition_, signatures_, &plan_);
     AddKvCaches();
     for (size_t i = 0; i < graph_.operators.size(); ++i) AddActor(i);
     GatherLogits();
@@ -102,7 +88,7 @@ class Compiler {
       for (size_t i = 0; i < graph_.operators.size(); ++i) {
         const Operator& op = graph_.operators[i];
         if (op.kind != v1::KV_APPEND || op.attributes.kv_append().layer() != layer.layer) continue;
-        const Sbp sbp = choice_.signatures[i].inputs[0];
+        const Sbp sbp = signatures_[i].inputs[0];
         *cache->mutable_layout() = LayoutOf(sbp);
         if (sbp == Sbp::S(1)) {
           SetParts(partition_.Of(op.inputs[0]), layer.head_dim, cache->mutable_layout());
@@ -188,7 +174,7 @@ class Compiler {
 
   void AddActor(size_t index) {
     const Operator& op = graph_.operators[index];
-    const Signature& signature = choice_.signatures[index];
+    const Signature& signature = signatures_[index];
     std::vector<int32_t> inputs;
     std::vector<v1::Layout> read_as;
     bool plain = true;
@@ -212,7 +198,7 @@ class Compiler {
     }
     for (int32_t weight : op.weights) actor->add_weights(weight);
     actor->set_lane(op.lane);
-    actor->set_signature(graph::SignatureName(Present(op, signature)));
+    actor->set_signature(graph::SignatureName(graph::Present(op, signature)));
     if (plain) return;
     for (const v1::Layout& layout : read_as) *actor->add_input_layouts() = layout;
   }
@@ -274,8 +260,8 @@ class Compiler {
   const Graph& graph_;
   const CompileOptions& options_;
   const Partition partition_;
-  const Choice choice_;
-  std::vector<size_t> last_use_;          // by tensor: the operator
+  const std::vector<Signature> signatures_;  // by operator
+  std::vector<size_t> last_use_;             // by tensor: the operator
   std::map<int32_t, size_t> candidates_;  // tensors of product-key candidates, and who writes them
   v1::Plan plan_;
   std::map<Key, int32_t> register_of_;
@@ -288,7 +274,9 @@ absl::StatusOr<v1::Plan> Compile(const Graph& graph, const CompileOptions& optio
     return absl::InternalError(absl::StrCat("graph of ", graph.architecture, ": ", error));
   }
   if (absl::Status status = CheckLimits(graph, options); !status.ok()) return status;
-  return Compiler(graph, options).Run();
+  absl::StatusOr<LayoutChoice> choice = ChooseLayouts(graph, options);
+  if (!choice.ok()) return choice.status();
+  return Compiler(choice->graph, options, std::move(choice->choice.signatures)).Run();
 }
 
 }  // namespace mneme::plan

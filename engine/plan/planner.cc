@@ -276,6 +276,7 @@ Choice ChooseSignatures(const Graph& graph, const Partition& partition, const Co
     choice.seconds = seconds;
     best = static_cast<int32_t>(i);
   }
+  if (choice.seconds == kNever) return choice;
   choice.signatures.resize(count);
   for (size_t i = count; i-- > 0;) {
     const State& state = steps[i][best];
