@@ -101,11 +101,12 @@ std::string WeightText(const v1::Plan& plan, int32_t index) {
 }
 
 void ExplainMemory(const v1::Plan& plan, std::string* out) {
-  int64_t tables = 0;
-  for (const v1::Weight& w : plan.weights()) {
-    if (w.value_table() && w.shared_with().empty()) tables += w.bytes();
-  }
   for (const v1::RankMemory& m : plan.memory()) {
+    int64_t tables = 0;
+    const v1::Plan local = PlanOfRank(plan, m.rank());
+    for (const v1::Weight& w : local.weights()) {
+      if (w.value_table() && w.shared_with().empty()) tables += w.bytes();
+    }
     absl::StrAppendFormat(
         out, "rank %d holds weights %s (value tables %s), KV cache %s, registers %s\n", m.rank(),
         Bytes(m.weight_bytes()), Bytes(tables), Bytes(m.kv_bytes()), Bytes(m.arena_bytes()));

@@ -12,7 +12,7 @@ using graph::Graph;
 using graph::Operator;
 
 // Columns that a kernel reads in whole cache lines of bf16 weights, and its vectors.
-constexpr int64_t kTile = 64;
+constexpr int64_t kTile = kColumnGranule;
 constexpr int64_t kVector = 16;
 
 // Where granules are free the fullest rank has at most so much more than its even share: 1/16.
@@ -90,7 +90,7 @@ class Groups {
   };
 
   static Parts CandidateParts(const Candidates& c, int32_t ranks) {
-    Parts parts = CutFinely(c.key_count, ranks);
+    Parts parts = CutFinely(c.key_count, ranks, kKeyGranule);
     int64_t begin = 0;
     for (Part& part : parts) {
       part = {begin, begin + c.lists * std::min(c.top_k, part.size())};
@@ -193,10 +193,10 @@ Parts CutEvenly(int64_t cols, int64_t width, int32_t ranks) {
   return parts;
 }
 
-Parts CutFinely(int64_t cols, int32_t ranks) {
+Parts CutFinely(int64_t cols, int32_t ranks, int64_t most) {
   if (cols < ranks) return {};
   const int64_t even = (cols + ranks - 1) / ranks;
-  int64_t width = kTile;
+  int64_t width = most;
   const auto suits = [&] {
     return (cols + width - 1) / width >= ranks &&
            (even + width - 1) / width * width * kEvenOf <= even * (kEvenOf + 1);

@@ -25,9 +25,12 @@ using Parts = std::vector<Part>;  // by rank
 // go, the first ranks having one more. Empty where ranks are more than granules.
 Parts CutEvenly(int64_t cols, int64_t width, int32_t ranks);
 
-// In the largest granules of 64, 32, ... 1 columns that reach for all ranks: whole cache lines
-// where there are enough. Empty where ranks are more than columns.
-Parts CutFinely(int64_t cols, int32_t ranks);
+// In the largest granules of `most`, half of it, ... 1 columns with which the fullest rank has at
+// most 1/16 more than its even share. Empty where ranks are more than columns. REQUIRES: `most` is
+// a power of two.
+inline constexpr int64_t kColumnGranule = 64;  // whole cache lines of weights
+inline constexpr int64_t kKeyGranule = 16;     // the candidates kernel's tile
+Parts CutFinely(int64_t cols, int32_t ranks, int64_t most = kColumnGranule);
 
 // Query heads and the key-value heads that they read, in heads. Whole groups where there are as
 // many key-value heads as ranks; else several ranks share a key-value head, which each of them

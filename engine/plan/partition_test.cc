@@ -19,6 +19,8 @@ TEST(PartitionTest, CutsGranulesEvenly) {
 TEST(PartitionTest, FreeCutsAreEvenAndInLargeGranulesWhereThatIsBoth) {
   EXPECT_EQ(CutFinely(768, 2), (Parts{{0, 384}, {384, 768}}));
   EXPECT_EQ(CutFinely(1224, 2), (Parts{{0, 640}, {640, 1224}}));
+  EXPECT_EQ(CutFinely(1224, 4, kKeyGranule),
+            (Parts{{0, 320}, {320, 624}, {624, 928}, {928, 1224}}));
   EXPECT_EQ(CutFinely(40, 2), (Parts{{0, 20}, {20, 40}}));
   EXPECT_EQ(CutFinely(3, 3), (Parts{{0, 1}, {1, 2}, {2, 3}}));
   EXPECT_TRUE(CutFinely(3, 4).empty());

@@ -65,7 +65,7 @@ std::vector<WeightParts> CutWeights(const Graph& graph, const Partition& partiti
       const v1::Attributes::Candidates& a = op.attributes.candidates();
       for (size_t i = 0; i < 3; ++i) {
         if (op.weights[i] < 0) continue;
-        all[op.weights[i]].rows = CutFinely(a.key_count(), ranks);
+        all[op.weights[i]].rows = CutFinely(a.key_count(), ranks, kKeyGranule);
         all[op.weights[i]].row_chunks = int64_t{a.heads()} * 2;
       }
     } else if (ReadsTable(op.kind)) {
