@@ -69,6 +69,7 @@ bool HasTableLayout(const Signature& s, LayoutPins::Tables tables) {
 absl::Status Refused(const Operator& op, const std::string& wanted, const Partition& partition,
                      const std::vector<Signature>& possible) {
   std::vector<std::string> names;
+  names.reserve(possible.size());
   for (const Signature& s : possible) names.push_back(Name(op, s));
   return absl::InvalidArgumentError(absl::StrCat(
       "operator ", op.name, " cannot have ", wanted, " on ", partition.ranks(),
