@@ -145,6 +145,7 @@ absl::Status CompileModel(const std::string& name, const graph::WeightTypes& typ
   compile.cluster.set_ranks(ranks);
   compile.cluster.set_isa(kernels::IsaName(options.isa.value_or(kernels::DetectIsa())));
   compile.cost = options.cost;
+  compile.pins = options.pins;
   compile.limits = *limits;
   compile.keep_trace = options.trace;
   // What a block takes depends on how the plan splits heads.

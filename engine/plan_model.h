@@ -53,6 +53,8 @@ struct ModelOptions {
   ProcessSettings process;  // with processes, `ranks` is as many
   // What the plan assumes of the machine.
   plan::CostModel cost;
+  // What of its layouts is settled beforehand.
+  plan::LayoutPins pins;
   // Weights as if they had been stored so; both false: as stored.
   bool round_to_bf16 = false;
   bool widen_to_f32 = false;

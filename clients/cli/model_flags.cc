@@ -1,5 +1,7 @@
 #include "clients/cli/model_flags.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "clients/cli/invocation.h"
@@ -16,6 +18,34 @@ constexpr int32_t kMostSequences = 4096;
 constexpr int64_t kMostPositions = int64_t{1} << 24;
 // 2^52 bytes.
 constexpr int64_t kMostMegabytes = int64_t{1} << 32;
+
+// What --layout and --table-layout say.
+absl::Status ParseLayouts(const std::vector<std::string>& layouts, const std::string& tables,
+                          plan::LayoutPins* pins) {
+  for (const std::string& layout : layouts) {
+    const size_t equals = layout.find('=');
+    if (layout == "split") {
+      pins->weights = plan::LayoutPins::Weights::kSplit;
+    } else if (layout == "free") {
+      pins->weights = plan::LayoutPins::Weights::kFree;
+    } else if (equals != std::string::npos && equals > 0) {
+      pins->operators.push_back({layout.substr(0, equals), layout.substr(equals + 1)});
+    } else {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--layout: '", layout, "' is none of free, split, OPERATOR=SIGNATURE"));
+    }
+  }
+  using Tables = plan::LayoutPins::Tables;
+  for (const auto& [name, value] :
+       {std::pair("free", Tables::kFree), std::pair("rows", Tables::kRows),
+        std::pair("columns", Tables::kColumns), std::pair("selections", Tables::kSelections)}) {
+    if (tables != name) continue;
+    pins->tables = value;
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--table-layout: '", tables, "' is none of free, rows, columns, selections"));
+}
 
 }  // namespace
 
@@ -54,6 +84,13 @@ void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
              "How processes exchange: through shared memory, or over TCP as hosts must.");
   flags->Add("rank-timeout", &rank_timeout, {0.1, 3600}, "S",
              "With --processes: how long a process may be silent before it is started again.");
+  flags->Add(
+      "layout", &layout, "free|split|OP=SIGNATURE",
+      "How the plan divides the work: as the cost model has it; so that no rank has the whole "
+      "of a weight that can be split; or one operator (`*`: any characters) by a signature "
+      "that `plan` prints, e.g. 'block.*.ffn.up=(B, S(0)) -> S(1)'.");
+  flags->Add("table-layout", &table_layout, "free|rows|columns|selections",
+             "How the ranks divide value tables.");
 }
 
 absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
@@ -96,6 +133,7 @@ absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
   options.kv_block_tokens = kv_block_tokens;
   options.ranks = ranks;
   if (absl::Status status = SetProcesses(&options); !status.ok()) return status;
+  if (absl::Status s = ParseLayouts(layout, table_layout, &options.pins); !s.ok()) return s;
   return options;
 }
 

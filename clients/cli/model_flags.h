@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "clients/cli/flags.h"
@@ -28,6 +29,8 @@ struct ModelFlags {
   std::string rank_token_file;
   std::string rank_bind = "127.0.0.1";
   std::string transport = "auto";
+  std::vector<std::string> layout;
+  std::string table_layout = "free";
 
   // model_help: what --model is for this verb.
   void AddTo(FlagTable* flags, const std::string& model_help);

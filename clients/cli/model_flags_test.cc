@@ -45,6 +45,26 @@ TEST(ModelFlagsTest, EveryFlagArrives) {
   EXPECT_TRUE(Parse({"--weights=f32"})->widen_to_f32);
 }
 
+TEST(ModelFlagsTest, LayoutsArePins) {
+  using plan::LayoutPins;
+  EXPECT_EQ(Parse({})->pins.weights, LayoutPins::Weights::kFree);
+  EXPECT_EQ(Parse({})->pins.tables, LayoutPins::Tables::kFree);
+  const absl::StatusOr<ModelOptions> options = Parse(
+      {"--layout", "split", "--layout=block.*.ffn.up=(B, S(0)) -> S(1)", "--table-layout=columns"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->pins.weights, LayoutPins::Weights::kSplit);
+  EXPECT_EQ(options->pins.tables, LayoutPins::Tables::kColumns);
+  ASSERT_EQ(options->pins.operators.size(), 1u);
+  EXPECT_EQ(options->pins.operators[0].name, "block.*.ffn.up");
+  EXPECT_EQ(options->pins.operators[0].signature, "(B, S(0)) -> S(1)");
+  EXPECT_EQ(Parse({"--table-layout=rows"})->pins.tables, LayoutPins::Tables::kRows);
+  EXPECT_EQ(Parse({"--table-layout=selections"})->pins.tables, LayoutPins::Tables::kSelections);
+  EXPECT_EQ(Parse({"--layout=rows"}).status().message(),
+            "--layout: 'rows' is none of free, split, OPERATOR=SIGNATURE");
+  EXPECT_EQ(Parse({"--table-layout=cols"}).status().message(),
+            "--table-layout: 'cols' is none of free, rows, columns, selections");
+}
+
 TEST(ModelFlagsTest, ImpossibleValuesAreNamed) {
   EXPECT_EQ(Parse({"--weights=f16"}).status().message(),
             "--weights: 'f16' is none of f32, bf16, stored");

@@ -85,7 +85,9 @@ struct Graph {
 //                                                                              group, [weight]
 //   VALUE_PREFETCH         slot                  table
 //   VALUE_GATHER           slot, group, weight,  table                         y
-//                          [pre_query]
+//                          [pre_query],
+//                          [pre_score]
+//   PRE_SCORE              slot, pre_query       table                         y
 // clang-format on
 
 // Empty string, or what is wrong with the graph: an operand out of range, a tensor read before it

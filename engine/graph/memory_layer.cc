@@ -124,7 +124,7 @@ int32_t MemoryLayer::Gather() {
   int32_t sum = builder_.NewTensor(Name("gather"), m.value_dim * m.expand_groups);
   v1::Attributes::Gather* attributes =
       builder_
-          .Add(Name("gather"), v1::VALUE_GATHER, {slot_, group_, weight_, pre_query_}, {table_},
+          .Add(Name("gather"), v1::VALUE_GATHER, {slot_, group_, weight_, pre_query_, -1}, {table_},
                {sum})
           .attributes.mutable_gather();
   attributes->set_selections(m.heads * m.top_k);

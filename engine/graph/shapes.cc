@@ -52,6 +52,9 @@ class Shapes {
         Columns("slot", op_.inputs[0], op_.attributes.gather().selections());
         Table();
         break;
+      case v1::PRE_SCORE:
+        PreScore();
+        break;
       case v1::VALUE_GATHER:
         Gather();
         break;
@@ -172,6 +175,14 @@ class Shapes {
     Expect("the weight's being a value table", graph_.weights[table].value_table, true);
     WeightShape(0, graph_.weights[table].rows, int64_t{a.pre_width()} + a.width());
   }
+  void PreScore() {
+    const v1::Attributes::Gather& a = op_.attributes.gather();
+    Table();
+    Integers("slot", op_.inputs[0]);
+    Columns("slot", op_.inputs[0], a.selections());
+    Columns("pre-query", op_.inputs[1], a.pre_width());
+    Columns("y", op_.outputs[0], a.selections());
+  }
   void Gather() {
     const v1::Attributes::Gather& a = op_.attributes.gather();
     Table();
@@ -180,8 +191,10 @@ class Shapes {
       Columns("slot or group", op_.inputs[input], a.selections());
     }
     Columns("weight", op_.inputs[2], int64_t{a.selections()} * a.cores());
-    Expect("a pre-query's presence", op_.inputs[3] >= 0, a.pre_width() > 0);
+    Expect("a pre-query or pre-score", (op_.inputs[3] >= 0) + (op_.inputs[4] >= 0),
+           a.pre_width() > 0);
     Columns("pre-query", op_.inputs[3], a.pre_width());
+    Columns("pre-score", op_.inputs[4], a.selections());
     Chunks("width modulo cores", a.width(), a.cores());
     Columns("y", op_.outputs[0], int64_t{a.width()} * a.expand_groups());
   }

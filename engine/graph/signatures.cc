@@ -1,5 +1,7 @@
 #include "engine/graph/signatures.h"
 
+#include <tuple>
+
 namespace mneme::graph {
 namespace {
 
@@ -22,24 +24,25 @@ void AddElementwise(const Operator& op, bool columns, std::vector<Signature>* to
   if (columns) to->push_back(Uniform(op, S1));
 }
 
+// Where the output is partial a bias is added on one rank only: the plan leaves it to the first.
 void AddLinear(const Operator& op, std::vector<Signature>* to) {
   const bool bias = op.weights[1] >= 0;
   to->push_back({{S0}, {B, B}, {S0}});
   to->push_back({{B}, {S0, bias ? S1 : B}, {S1}});
-  if (bias) return;  // a bias would be added once per rank
   to->push_back({{S1}, {S1, B}, {P}});
   to->push_back({{P}, {B, B}, {P}});
 }
 
 void AddGather(const Operator& op, std::vector<Signature>* to) {
   const bool pre = op.inputs[3] >= 0;
-  to->push_back({{B, B, B, B}, {S0}, {P}});
+  const bool given = op.inputs[4] >= 0;
   // A rank with some columns of the pre-values has only part of the pre-score, which is not linear
-  // in the output: that split needs the pre-score as an operator of its own.
-  // With groups the output is [group, width]: a rank's columns of the table are strided in it.
-  const bool grouped = op.attributes.gather().expand_groups() > 1;
-  if (!pre && !grouped) to->push_back({{B, B, B, B}, {S1}, {S1}});
-  to->push_back({{S1, S1, S1, B}, {B}, {P}});
+  // in the output: that split needs the pre-score as an operator of its own. With it the others
+  // would be what the fused operator does with one exchange less.
+  if (!pre) to->push_back({{B, B, B, B, B}, {S1}, {S1}});
+  if (given) return;
+  to->push_back({{B, B, B, B, B}, {S0}, {P}});
+  to->push_back({{S1, S1, S1, B, B}, {B}, {P}});
 }
 
 }  // namespace
@@ -87,13 +90,16 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
       break;
     }
     case v1::PRODUCT_KEY_SELECT:
-      // Ranks with some of the keys merge their candidates before: that is an exchange.
+      // Ranks with some of the keys merge their candidates before: PRODUCT_KEY_MERGE, a boxing.
       AddElementwise(op, /*columns=*/false, &s);
       break;
     case v1::VALUE_PREFETCH:
       s.push_back({{B}, {S0}, {}});
       s.push_back({{B}, {S1}, {}});
       s.push_back({{S1}, {B}, {}});
+      break;
+    case v1::PRE_SCORE:
+      s.push_back({{B, B}, {S1}, {P}});
       break;
     case v1::VALUE_GATHER:
       AddGather(op, &s);
@@ -102,6 +108,19 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
       break;
   }
   return s;
+}
+
+Signature Present(const Operator& op, const Signature& signature) {
+  Signature present;
+  for (const auto& [operands, from, to] :
+       {std::tuple(&op.inputs, &signature.inputs, &present.inputs),
+        std::tuple(&op.weights, &signature.weights, &present.weights),
+        std::tuple(&op.outputs, &signature.outputs, &present.outputs)}) {
+    for (size_t i = 0; i < operands->size(); ++i) {
+      if ((*operands)[i] >= 0) to->push_back((*from)[i]);
+    }
+  }
+  return present;
 }
 
 }  // namespace mneme::graph

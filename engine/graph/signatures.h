@@ -15,6 +15,9 @@ namespace mneme::graph {
 // value table 0 is slots (block-cyclic) and 1 is columns.
 std::vector<Signature> Signatures(const Graph& graph, const Operator& op);
 
+// The signature without its entries for optional operands that are absent: as plans print it.
+Signature Present(const Operator& op, const Signature& signature);
+
 }  // namespace mneme::graph
 
 #endif  // MNEME_ENGINE_GRAPH_SIGNATURES_H_

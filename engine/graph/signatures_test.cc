@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/graph/memory_transformer.h"
+#include "engine/graph/pre_scores.h"
 #include "engine/graph/test_models.h"
 #include "gtest/gtest.h"
 
@@ -49,7 +50,8 @@ TEST(SignaturesTest, MatchTheDesignTable) {
       {"memory.0.prefetch",
        {"(B, B) -> ()", "(B, S(0)) -> ()", "(B, S(1)) -> ()", "(S(1), B) -> ()"}},
       {"memory.0.gather",
-       {"(B, B, B, B, B) -> B", "(B, B, B, B, S(0)) -> P", "(S(1), S(1), S(1), B, B) -> P"}},
+       {"(B, B, B, B, B, B) -> B", "(B, B, B, B, B, S(0)) -> P",
+        "(S(1), S(1), S(1), B, B, B) -> P"}},
       {"logit_rows", {"(B) -> B", "(S(1)) -> S(1)", "(P) -> P"}},
   };
   std::set<v1::OperatorKind> checked;
@@ -62,13 +64,14 @@ TEST(SignaturesTest, MatchTheDesignTable) {
   for (const Operator& op : graph.operators) EXPECT_EQ(checked.count(op.kind), 1u) << op.name;
 }
 
-TEST(SignaturesTest, ABiasForbidsPartialSums) {
+TEST(SignaturesTest, ABiasIsWholeWhereTheOutputIsPartial) {
   loader::ModelDescription model = DenseTestModel(1);
   model.ffn.bias = true;
   const Graph graph = BuildMemoryTransformer(model, Bf16Weights());
   EXPECT_EQ(
       Names(graph, "block.0.ffn.down"),
-      (std::set<std::string>{"(B, B, B) -> B", "(S(0), B, B) -> S(0)", "(B, S(0), S(1)) -> S(1)"}));
+      (std::set<std::string>{"(B, B, B) -> B", "(S(0), B, B) -> S(0)", "(B, S(0), S(1)) -> S(1)",
+                             "(S(1), S(1), B) -> P", "(P, B, B) -> P"}));
 }
 
 TEST(SignaturesTest, OnlyANormPerHeadSplitsItsColumns) {
@@ -77,27 +80,24 @@ TEST(SignaturesTest, OnlyANormPerHeadSplitsItsColumns) {
   EXPECT_EQ(Names(graph, "block.0.query.norm").count("(S(1), B, B) -> S(1)"), 1u);
 }
 
-TEST(SignaturesTest, ColumnsOfATableWithPreValuesAreNotSplitInTheFusedGather) {
+TEST(SignaturesTest, ColumnsOfATableWithPreValuesAreSplitOnlyBehindTheirScores) {
   loader::ModelDescription model = MemoryTestModel(1);
-  const std::string split = "(B, B, B, B, S(1)) -> S(1)";
-  EXPECT_EQ(Names(BuildMemoryTransformer(model, Bf16Weights()), "memory.0.gather").count(split),
-            0u);
-  model.memory->pre_value_dim = 0;
-  EXPECT_EQ(Names(BuildMemoryTransformer(model, Bf16Weights()), "memory.0.gather").count(split),
-            1u);
-}
-
-TEST(SignaturesTest, ColumnsOfATableWithGroupsAreNotSplit) {
-  loader::ModelDescription model = MemoryTestModel(1);
+  using Set = std::set<std::string>;
+  const std::string split = "(B, B, B, B, B, S(1)) -> S(1)";
+  const Graph fused = BuildMemoryTransformer(model, Bf16Weights());
+  EXPECT_EQ(Names(fused, "memory.0.gather").count(split), 0u);
+  const Graph scored = WithPreScores(fused);
+  EXPECT_EQ(Names(scored, "memory.0.gather"), (Set{"(B, B, B, B, B, B) -> B", split}));
+  EXPECT_EQ(Names(scored, "memory.0.pre_score"), (Set{"(B, B, B) -> B", "(B, B, S(1)) -> P"}));
   model.memory->pre_value_dim = 0;
   model.memory->expand_groups = 4;
   EXPECT_EQ(Names(BuildMemoryTransformer(model, Bf16Weights()), "memory.0.gather"),
-            (std::set<std::string>{"(B, B, B, B, B) -> B", "(B, B, B, B, S(0)) -> P",
-                                   "(S(1), S(1), S(1), B, B) -> P"}));
+            (Set{"(B, B, B, B, B, B) -> B", "(B, B, B, B, B, S(0)) -> P", split,
+                 "(S(1), S(1), S(1), B, B, B) -> P"}));
 }
 
 TEST(SignaturesTest, EveryOperatorDeclaresBroadcastFirstAndCountsItsOperands) {
-  const Graph graph = BuildMemoryTransformer(MemoryTestModel(2), Bf16Weights());
+  const Graph graph = WithPreScores(BuildMemoryTransformer(MemoryTestModel(2), Bf16Weights()));
   for (const Operator& op : graph.operators) {
     const std::vector<Signature> signatures = Signatures(graph, op);
     ASSERT_GE(signatures.size(), 2u) << op.name;

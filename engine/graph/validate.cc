@@ -39,8 +39,10 @@ Arity ArityOf(v1::OperatorKind kind) {
       return {2, 2, 5};
     case v1::VALUE_PREFETCH:
       return {1, 1, 0};
+    case v1::PRE_SCORE:
+      return {2, 1, 1};
     case v1::VALUE_GATHER:
-      return {4, 1, 1};
+      return {5, 1, 1};
     default:
       return {0, 0, 0};
   }
@@ -62,7 +64,7 @@ bool IsOptional(v1::OperatorKind kind, int operand) {
     case v1::PRODUCT_KEY_SELECT:
       return operand == 2 || operand == 3 || operand == 8;
     case v1::VALUE_GATHER:
-      return operand == 3;
+      return operand == 3 || operand == 4;
     default:
       return false;
   }

@@ -44,7 +44,7 @@ TEST_F(ValidateTest, OperandsAreCounted) {
 
 TEST_F(ValidateTest, OperandsThatMustBeThereAre) {
   Op("memory.0.gather").weights[0] = -1;
-  EXPECT_EQ(Validate(graph_), "memory.0.gather: operand 4 of inputs, weights, outputs is absent");
+  EXPECT_EQ(Validate(graph_), "memory.0.gather: operand 5 of inputs, weights, outputs is absent");
 }
 
 TEST_F(ValidateTest, KeysAreStoredBeforeAttention) {
@@ -102,7 +102,7 @@ TEST_F(ValidateTest, ShapesFitInEveryOperator) {
       {[&] { Op("memory.0.prefetch").attributes.mutable_gather()->set_selections(15); },
        "memory.0.prefetch: slot's columns is 16, must be 15"},
       {[&] { Op("memory.0.gather").inputs[3] = -1; },
-       "memory.0.gather: a pre-query's presence is 0, must be 1"},
+       "memory.0.gather: a pre-query or pre-score is 0, must be 1"},
       {[&] { Op("memory.0.gather").attributes.mutable_gather()->set_expand_groups(4); },
        "memory.0.gather: y's columns is 32, must be 128"},
   };

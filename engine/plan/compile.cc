@@ -1,18 +1,20 @@
 #include "engine/plan/compile.h"
 
-#include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <set>
 #include <string>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/signatures.h"
+#include "engine/plan/boxing.h"
+#include "engine/plan/check_limits.h"
+#include "engine/plan/choose_layouts.h"
 #include "engine/plan/partition.h"
 #include "engine/plan/place_registers.h"
+#include "engine/plan/plan_layouts.h"
 #include "engine/plan/plan_of_rank.h"
 
 namespace mneme::plan {
@@ -23,112 +25,32 @@ using graph::Operator;
 using graph::Sbp;
 using graph::Signature;
 
-// Kernels number the selections of a step, and steps their block changes, with 32 bits.
-constexpr int64_t kMaxCount = std::numeric_limits<int32_t>::max();
-
-absl::Status CheckCounts(const Graph& graph, const v1::StepLimits& l) {
-  const int64_t blocks =
-      (int64_t{l.max_positions()} + l.kv_block_tokens() - 1) / l.kv_block_tokens();
-  if (blocks * l.max_sequences() > kMaxCount) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_sequences ", l.max_sequences(), " of ", blocks,
-                     " KV blocks each (max_positions ", l.max_positions(), ", kv_block_tokens ",
-                     l.kv_block_tokens(), ") are more than ", kMaxCount));
-  }
-  for (const Operator& op : graph.operators) {
-    if (op.kind != v1::VALUE_GATHER) continue;
-    const int64_t selections = op.attributes.gather().selections();
-    if (selections * l.max_tokens() > kMaxCount) {
-      return absl::InvalidArgumentError(absl::StrCat("max_tokens ", l.max_tokens(), " of ",
-                                                     selections, " selections each are more than ",
-                                                     kMaxCount));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckLimits(const Graph& graph, const CompileOptions& options) {
-  const v1::StepLimits& l = options.limits;
-  const auto positive = [](const char* name, int64_t value) {
-    return value >= 1 ? absl::OkStatus()
-                      : absl::InvalidArgumentError(
-                            absl::StrCat(name, " is ", value, ", must be at least 1"));
-  };
-  for (const absl::Status& status :
-       {positive("max_tokens", l.max_tokens()), positive("max_sequences", l.max_sequences()),
-        positive("max_logit_rows", l.max_logit_rows()),
-        positive("max_positions", l.max_positions()), positive("kv_blocks", l.kv_blocks()),
-        positive("kv_block_tokens", l.kv_block_tokens())}) {
-    if (!status.ok()) return status;
-  }
-  if (l.kv_block_tokens() % 16 != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("kv_block_tokens is ", l.kv_block_tokens(), ", must be a multiple of 16"));
-  }
-  if (l.max_tokens() < l.max_sequences()) {
-    return absl::InvalidArgumentError(absl::StrCat("a step of max_tokens ", l.max_tokens(),
-                                                   " cannot hold one token of each of ",
-                                                   l.max_sequences(), " sequences"));
-  }
-  if (l.max_logit_rows() < l.max_sequences()) {
-    return absl::InvalidArgumentError(absl::StrCat("max_logit_rows ", l.max_logit_rows(),
-                                                   " is less than one of each of ",
-                                                   l.max_sequences(), " sequences"));
-  }
-  if (options.cluster.ranks() < 1 || options.cluster.ranks() > kMaxRanks) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("ranks is ", options.cluster.ranks(), ", must be in [1, ", kMaxRanks, "]"));
-  }
-  return CheckCounts(graph, l);
-}
-
-v1::Layout LayoutOf(Sbp sbp) {
-  v1::Layout layout;
-  switch (sbp.kind) {
-    case Sbp::Kind::kBroadcast:
-      layout.set_kind(v1::Layout::BROADCAST);
-      break;
-    case Sbp::Kind::kSplit:
-      layout.set_kind(v1::Layout::SPLIT);
-      layout.set_axis(sbp.axis);
-      break;
-    case Sbp::Kind::kPartial:
-      layout.set_kind(v1::Layout::PARTIAL);
-      break;
-  }
-  return layout;
-}
-
-// The signature without its entries for optional operands that are absent.
-Signature Present(const Operator& op, const Signature& signature) {
-  Signature present;
-  for (const auto& [operands, from, to] :
-       {std::tuple(&op.inputs, &signature.inputs, &present.inputs),
-        std::tuple(&op.weights, &signature.weights, &present.weights),
-        std::tuple(&op.outputs, &signature.outputs, &present.outputs)}) {
-    for (size_t i = 0; i < operands->size(); ++i) {
-      if ((*operands)[i] >= 0) to->push_back((*from)[i]);
-    }
-  }
-  return present;
-}
-
 // Turns the graph's pieces into the plan's, one after the other.
 class Compiler {
  public:
-  Compiler(const Graph& graph, const CompileOptions& options)
+  Compiler(const Graph& graph, const CompileOptions& options, std::vector<Signature> signatures)
       : graph_(graph),
         options_(options),
         partition_(graph, options.cluster.ranks()),
-        choice_(ChooseSignatures(graph, partition_, options.cost,
-                                 RunnableSignatures(graph, partition_))) {}
+        signatures_(std::move(signatures)),
+        last_use_(graph.tensors.size(), 0) {
+    for (size_t i = 0; i < graph.operators.size(); ++i) {
+      const Operator& op = graph.operators[i];
+      for (int32_t input : op.inputs) {
+        if (input >= 0) last_use_[input] = i;
+      }
+      if (op.kind != v1::PRODUCT_KEY_CANDIDATES) continue;
+      for (int32_t output : op.outputs) candidates_[output] = i;
+    }
+    last_use_[graph.logits] = graph.operators.size();
+  }
 
   v1::Plan Run() {
     plan_.set_model(options_.model_name);
     plan_.set_architecture(graph_.architecture);
     *plan_.mutable_cluster() = options_.cluster;
     *plan_.mutable_limits() = options_.limits;
-    AddWeights();
+    AddWeights(graph_, partition_, signatures_, &plan_);
     AddKvCaches();
     for (size_t i = 0; i < graph_.operators.size(); ++i) AddActor(i);
     GatherLogits();
@@ -145,50 +67,13 @@ class Compiler {
 
   v1::Layout LayoutFor(int32_t tensor, Sbp sbp) const {
     v1::Layout layout = LayoutOf(sbp);
-    if (sbp.kind == Sbp::Kind::kSplit) SetParts(partition_.Of(tensor), 1, &layout);
-    return layout;
-  }
-
-  static void SetParts(const Parts& parts, int64_t width, v1::Layout* layout) {
-    for (const Part& part : parts) {
-      v1::Layout::Part* out = layout->add_parts();
-      out->set_begin(part.begin / width);
-      out->set_end(part.end / width);
-    }
-  }
-
-  void AddWeights() {
-    for (const graph::Weight& w : graph_.weights) {
-      v1::Weight* weight = plan_.add_weights();
-      weight->set_name(loader::WeightName(w.id));
-      weight->set_role(static_cast<int32_t>(w.id.role));
-      weight->set_layer(w.id.layer);
-      weight->set_type(w.type);
-      weight->add_shape(w.rows);
-      weight->add_shape(w.cols);
-      *weight->mutable_layout() = LayoutOf(Sbp::B());
-      weight->set_bytes(w.value_table ? w.rows * w.row_bytes
-                                      : w.rows * w.cols * ElementBytes(w.type));
-      weight->set_value_table(w.value_table);
-      if (w.shared_with >= 0) {
-        weight->set_shared_with(loader::WeightName(graph_.weights[w.shared_with].id));
+    if (sbp.kind == Sbp::Kind::kSplit) {
+      SetParts(partition_.Of(tensor), 1, &layout);
+      if (partition_.Chunks(tensor) > 1) {
+        layout.set_chunks(static_cast<int32_t>(partition_.Chunks(tensor)));
       }
     }
-    for (size_t i = 0; i < graph_.operators.size(); ++i) SplitWeights(i);
-  }
-
-  // Only the weights of linear operators are split, and each has one reader.
-  void SplitWeights(size_t index) {
-    const Operator& op = graph_.operators[index];
-    if (op.kind != v1::LINEAR) return;
-    const Signature& s = choice_.signatures[index];
-    for (size_t i = 0; i < op.weights.size(); ++i) {
-      if (op.weights[i] < 0 || s.weights[i].kind != Sbp::Kind::kSplit) continue;
-      const bool out = i == 1 || s.weights[0] == Sbp::S(0);
-      v1::Layout* layout = plan_.mutable_weights(op.weights[i])->mutable_layout();
-      *layout = LayoutOf(s.weights[i]);
-      SetParts(partition_.Of(out ? op.outputs[0] : op.inputs[0]), 1, layout);
-    }
+    return layout;
   }
 
   void AddKvCaches() {
@@ -203,7 +88,7 @@ class Compiler {
       for (size_t i = 0; i < graph_.operators.size(); ++i) {
         const Operator& op = graph_.operators[i];
         if (op.kind != v1::KV_APPEND || op.attributes.kv_append().layer() != layer.layer) continue;
-        const Sbp sbp = choice_.signatures[i].inputs[0];
+        const Sbp sbp = signatures_[i].inputs[0];
         *cache->mutable_layout() = LayoutOf(sbp);
         if (sbp == Sbp::S(1)) {
           SetParts(partition_.Of(op.inputs[0]), layer.head_dim, cache->mutable_layout());
@@ -239,31 +124,57 @@ class Compiler {
     return register_of_.count(KeyOf(Root(tensor), sbp)) > 0;
   }
 
-  // The layout in which an input is read, after the boxings that it needs.
-  Sbp Provide(int32_t tensor, Sbp wanted) {
+  // The layout in which operator `at` reads an input, after the boxings that it needs: those that
+  // the planner has priced.
+  Sbp Provide(int32_t tensor, Sbp wanted, size_t at) {
     if (Has(tensor, wanted)) return wanted;
-    if (!Has(tensor, Sbp::B())) {
-      AddBoxing(tensor, Has(tensor, Sbp::P()) ? Sbp::P() : Sbp::S(1));
+    if (Has(tensor, Sbp::B())) return Sbp::B();
+    if (wanted == Sbp::S(1) && Scatters(last_use_[tensor] == at)) {
+      AddBoxing(tensor, Sbp::P(), wanted);
+      return wanted;
     }
+    AddBoxing(tensor, Has(tensor, Sbp::S(1)) ? Sbp::S(1) : Sbp::P(), Sbp::B());
     return Sbp::B();
   }
 
-  v1::Actor* AddBoxing(int32_t tensor, Sbp from) {
+  v1::Actor* AddBoxing(int32_t tensor, Sbp from, Sbp to) {
+    if (const auto it = candidates_.find(tensor); it != candidates_.end()) {
+      return AddMerge(graph_.operators[it->second]);
+    }
     v1::Actor* actor = plan_.add_actors();
     const bool sum = from == Sbp::P();
-    actor->set_name(absl::StrCat(graph_.tensors[tensor].name, sum ? ".sum" : ".whole"));
-    actor->set_kind(sum ? v1::ALL_REDUCE : v1::ALL_GATHER);
+    const char* what = !sum ? ".whole" : to == Sbp::B() ? ".sum" : ".scatter";
+    actor->set_name(absl::StrCat(graph_.tensors[tensor].name, what));
+    actor->set_kind(!sum ? v1::ALL_GATHER : to == Sbp::B() ? v1::ALL_REDUCE : v1::REDUCE_SCATTER);
     if (!sum) actor->mutable_attributes()->mutable_gathering();
     actor->add_inputs(Register(tensor, from));
-    actor->add_outputs(Register(tensor, Sbp::B()));
+    actor->add_outputs(Register(tensor, to));
     actor->set_lane(v1::EXCHANGE);
-    actor->set_signature(absl::StrCat("(", graph::SbpName(from), ") -> B"));
+    actor->set_signature(absl::StrCat("(", graph::SbpName(from), ") -> ", graph::SbpName(to)));
+    return actor;
+  }
+
+  // The best of all ranks' candidates, indices and scores together.
+  v1::Actor* AddMerge(const Operator& op) {
+    v1::Actor* actor = plan_.add_actors();
+    actor->set_name(absl::StrCat(op.name, ".merge"));
+    actor->set_kind(v1::PRODUCT_KEY_MERGE);
+    v1::Attributes::Merge* merge = actor->mutable_attributes()->mutable_merge();
+    const v1::Attributes::Candidates& a = op.attributes.candidates();
+    merge->set_heads(a.heads());
+    merge->set_rank(a.rank());
+    merge->set_top_k(a.top_k());
+    for (int32_t output : op.outputs) actor->add_inputs(Register(output, Sbp::S(1)));
+    for (int32_t output : op.outputs) actor->add_outputs(Register(output, Sbp::B()));
+    for (size_t direction : {5, 6}) actor->add_weights(op.weights[direction]);
+    actor->set_lane(v1::EXCHANGE);
+    actor->set_signature(op.weights[5] < 0 ? "(S(1), S(1)) -> B, B" : "(S(1), S(1), B, B) -> B, B");
     return actor;
   }
 
   void AddActor(size_t index) {
     const Operator& op = graph_.operators[index];
-    const Signature& signature = choice_.signatures[index];
+    const Signature& signature = signatures_[index];
     std::vector<int32_t> inputs;
     std::vector<v1::Layout> read_as;
     bool plain = true;
@@ -272,7 +183,7 @@ class Compiler {
       inputs.push_back(-1);
       read_as.push_back(LayoutOf(signature.inputs[i]));
       if (tensor < 0) continue;
-      const Sbp lies = Provide(tensor, signature.inputs[i]);
+      const Sbp lies = Provide(tensor, signature.inputs[i], index);
       inputs.back() = Register(tensor, lies);
       read_as.back() = LayoutFor(tensor, signature.inputs[i]);
       plain = plain && lies == signature.inputs[i];
@@ -287,7 +198,7 @@ class Compiler {
     }
     for (int32_t weight : op.weights) actor->add_weights(weight);
     actor->set_lane(op.lane);
-    actor->set_signature(graph::SignatureName(Present(op, signature)));
+    actor->set_signature(graph::SignatureName(graph::Present(op, signature)));
     if (plain) return;
     for (const v1::Layout& layout : read_as) *actor->add_input_layouts() = layout;
   }
@@ -295,8 +206,8 @@ class Compiler {
   // The schedule samples on rank 0.
   void GatherLogits() {
     if (!Has(graph_.logits, Sbp::B())) {
-      const Sbp from = Has(graph_.logits, Sbp::P()) ? Sbp::P() : Sbp::S(1);
-      v1::Actor* actor = AddBoxing(graph_.logits, from);
+      const Sbp from = Has(graph_.logits, Sbp::S(1)) ? Sbp::S(1) : Sbp::P();
+      v1::Actor* actor = AddBoxing(graph_.logits, from, Sbp::B());
       if (from == Sbp::S(1)) actor->mutable_attributes()->mutable_gathering()->set_front_only(true);
     }
   }
@@ -349,7 +260,9 @@ class Compiler {
   const Graph& graph_;
   const CompileOptions& options_;
   const Partition partition_;
-  const Choice choice_;
+  const std::vector<Signature> signatures_;  // by operator
+  std::vector<size_t> last_use_;             // by tensor: the operator
+  std::map<int32_t, size_t> candidates_;  // tensors of product-key candidates, and who writes them
   v1::Plan plan_;
   std::map<Key, int32_t> register_of_;
 };
@@ -361,7 +274,9 @@ absl::StatusOr<v1::Plan> Compile(const Graph& graph, const CompileOptions& optio
     return absl::InternalError(absl::StrCat("graph of ", graph.architecture, ": ", error));
   }
   if (absl::Status status = CheckLimits(graph, options); !status.ok()) return status;
-  return Compiler(graph, options).Run();
+  absl::StatusOr<LayoutChoice> choice = ChooseLayouts(graph, options);
+  if (!choice.ok()) return choice.status();
+  return Compiler(choice->graph, options, std::move(choice->choice.signatures)).Run();
 }
 
 }  // namespace mneme::plan

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
 #include "engine/plan/planner.h"
+#include "engine/plan/runnable_signatures.h"
 #include "proto/mneme/v1/plan.pb.h"
 
 namespace mneme::plan {
@@ -22,10 +23,11 @@ struct CompileOptions {
   // Registers of traced tensors are kept to the end of the step.
   bool keep_trace = false;
   CostModel cost;
+  LayoutPins pins;
 };
 
 // INVALID_ARGUMENT names the limit that makes no sense (zero, not a multiple, beyond what a kernel
-// counts), INTERNAL what is wrong with the graph.
+// counts) or the pin that cannot be, with what can; INTERNAL what is wrong with the graph.
 absl::StatusOr<v1::Plan> Compile(const graph::Graph& graph, const CompileOptions& options);
 
 }  // namespace mneme::plan

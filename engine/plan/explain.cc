@@ -55,7 +55,8 @@ int64_t WeightBytes(const v1::Plan& plan, const v1::Actor& actor) {
   return bytes;
 }
 
-// A split with its sizes by rank: "S(1) 128+128".
+// A split with its sizes by rank: "S(1) 128+128"; of a value table "S(1) 384+384 behind 128+128"
+// pre-values, or "S(0) in blocks of 1024" rows.
 std::string LayoutName(const v1::Layout& layout) {
   std::string name;
   switch (layout.kind()) {
@@ -63,6 +64,11 @@ std::string LayoutName(const v1::Layout& layout) {
       name = absl::StrCat("S(", layout.axis(), ")");
       for (const v1::Layout::Part& part : layout.parts()) {
         absl::StrAppend(&name, name.back() == ')' ? " " : "+", part.end() - part.begin());
+      }
+      if (layout.block() > 0) absl::StrAppend(&name, " in blocks of ", layout.block());
+      if (layout.chunks() > 1) absl::StrAppend(&name, " of each of ", layout.chunks());
+      for (const v1::Layout::Part& part : layout.pre_parts()) {
+        absl::StrAppend(&name, part.begin() == 0 ? " behind " : "+", part.end() - part.begin());
       }
       return name;
     case v1::Layout::PARTIAL:
@@ -95,11 +101,12 @@ std::string WeightText(const v1::Plan& plan, int32_t index) {
 }
 
 void ExplainMemory(const v1::Plan& plan, std::string* out) {
-  int64_t tables = 0;
-  for (const v1::Weight& w : plan.weights()) {
-    if (w.value_table() && w.shared_with().empty()) tables += w.bytes();
-  }
   for (const v1::RankMemory& m : plan.memory()) {
+    int64_t tables = 0;
+    const v1::Plan local = PlanOfRank(plan, m.rank());
+    for (const v1::Weight& w : local.weights()) {
+      if (w.value_table() && w.shared_with().empty()) tables += w.bytes();
+    }
     absl::StrAppendFormat(
         out, "rank %d holds weights %s (value tables %s), KV cache %s, registers %s\n", m.rank(),
         Bytes(m.weight_bytes()), Bytes(tables), Bytes(m.kv_bytes()), Bytes(m.arena_bytes()));
@@ -176,6 +183,34 @@ void ExplainActor(const v1::Plan& plan, int index, std::string* out) {
 
 }  // namespace
 
+namespace {
+
+// What falls to the rank of `bytes` of rows that any rank may have: its share of the rows. All
+// ranks' are exactly `bytes` together.
+int64_t ShareOfRows(const v1::Plan& plan, const v1::Weight& w, int64_t bytes) {
+  const v1::Layout& layout = w.layout();
+  if (layout.kind() != v1::Layout::SPLIT || layout.axis() != 0) return bytes;
+  if (layout.block() > 0) {
+    const int64_t ranks = plan.cluster().ranks();
+    const int64_t rank = w.first_row() / layout.block();
+    return bytes * (rank + 1) / ranks - bytes * rank / ranks;
+  }
+  const int64_t all = layout.parts(layout.parts_size() - 1).end();
+  return bytes * (w.first_row() + w.shape(0)) / all - bytes * w.first_row() / all;
+}
+
+// Of a table's rows, for each token; without their padding, which is never read.
+int64_t ValueRowBytes(const v1::Plan& plan, const v1::Actor& actor) {
+  const v1::Attributes::Gather& a = actor.attributes().gather();
+  const v1::Weight& table = plan.weights(actor.weights(0));
+  const bool gather = actor.kind() == v1::VALUE_GATHER;
+  const bool pre = !gather || actor.inputs(3) >= 0;
+  const int64_t cols = (pre ? a.pre_width() : 0) + (gather ? a.width() : 0);
+  return ShareOfRows(plan, table, a.selections() * cols * ElementBytes(table.type()));
+}
+
+}  // namespace
+
 DecodeBytes PredictDecodeBytes(const v1::Plan& plan) {
   DecodeBytes d;
   for (const v1::Actor& actor : plan.actors()) {
@@ -183,7 +218,8 @@ DecodeBytes PredictDecodeBytes(const v1::Plan& plan) {
     switch (actor.kind()) {
       case v1::EMBEDDING: {
         const v1::Weight& table = plan.weights(actor.weights(0));
-        d.dense_weights_per_token += table.shape(1) * ElementBytes(table.type());
+        d.dense_weights_per_token +=
+            ShareOfRows(plan, table, table.shape(1) * ElementBytes(table.type()));
         break;
       }
       case v1::ROPE:
@@ -195,6 +231,7 @@ DecodeBytes PredictDecodeBytes(const v1::Plan& plan) {
         d.dense_weights += WeightBytes(plan, actor);
         break;
       case v1::PRODUCT_KEY_CANDIDATES:
+      case v1::PRODUCT_KEY_MERGE:
         d.keys += WeightBytes(plan, actor);
         break;
       case v1::PRODUCT_KEY_SELECT: {
@@ -203,13 +240,10 @@ DecodeBytes PredictDecodeBytes(const v1::Plan& plan) {
         if (actor.weights(1) >= 0) d.keys_per_token += int64_t{a.heads()} * a.top_k() * 4;
         break;
       }
-      case v1::VALUE_GATHER: {
-        // Without the padding of a row, which is never read.
-        const v1::Attributes::Gather& a = attributes.gather();
-        d.value_rows_per_token += a.selections() * (int64_t{a.pre_width()} + a.width()) *
-                                  ElementBytes(plan.weights(actor.weights(0)).type());
+      case v1::VALUE_GATHER:
+      case v1::PRE_SCORE:
+        d.value_rows_per_token += ValueRowBytes(plan, actor);
         break;
-      }
       case v1::ATTENTION: {
         const v1::Attributes::Attention& a = attributes.attention();
         d.kv_per_position += 2 * int64_t{a.kv_heads()} * a.head_dim() * kFloatBytes;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "engine/plan/weight_parts.h"
+
 namespace mneme::plan {
 namespace {
 
@@ -10,14 +12,20 @@ using graph::Graph;
 using graph::Operator;
 
 // Columns that a kernel reads in whole cache lines of bf16 weights, and its vectors.
-constexpr int64_t kTile = 64;
+constexpr int64_t kTile = kColumnGranule;
 constexpr int64_t kVector = 16;
+
+// Where granules are free the fullest rank has at most so much more than its even share: 1/16.
+constexpr int64_t kEvenOf = 16;
 
 // Finds the tensors that are cut alike, and what their cuts must respect.
 class Groups {
  public:
   explicit Groups(const Graph& graph)
-      : graph_(graph), parent_(graph.tensors.size()), granule_(graph.tensors.size(), 1) {
+      : graph_(graph),
+        parent_(graph.tensors.size()),
+        granule_(graph.tensors.size(), 1),
+        chunks_(graph.tensors.size(), 0) {
     std::iota(parent_.begin(), parent_.end(), 0);
     for (const Operator& op : graph.operators) Add(op);
   }
@@ -35,11 +43,17 @@ class Groups {
       for (Part& part : parts) part = {part.begin * h.head_dim, part.end * h.head_dim};
       return parts;
     }
+    for (const Candidates& c : candidates_) {
+      if (c.tensor == root) return CandidateParts(c, ranks);
+    }
     const int64_t cols = graph_.tensors[root].cols;
+    if (chunks_[root] > 0) return CutFinely(cols / chunks_[root], ranks);
     if (granule_[root] > 1 || exact_[root]) return CutEvenly(cols, granule_[root], ranks);
     Parts parts = CutEvenly(cols, kTile, ranks);
     return parts.empty() ? CutEvenly(cols, kVector, ranks) : parts;
   }
+
+  int64_t Chunks(int32_t root) const { return std::max<int64_t>(1, chunks_[root]); }
 
   // After all operators are known.
   void Settle() {
@@ -51,6 +65,10 @@ class Groups {
       granule = std::lcm(granule, granule_[i]);
     }
     granule_ = settled;
+    for (size_t i = 0; i < parent_.size(); ++i) {
+      int64_t& chunks = chunks_[Root(static_cast<int32_t>(i))];
+      chunks = std::max(chunks, chunks_[i]);
+    }
     for (Heads& h : heads_) h.tensor = Root(h.tensor);
   }
 
@@ -62,6 +80,24 @@ class Groups {
     int64_t head_dim;
     bool kv;
   };
+
+  // What each rank's own keys give, one rank's behind the other's: at most top_k of a head's side.
+  struct Candidates {
+    int32_t tensor;
+    int64_t lists;  // heads, sides, and numbers of a candidate
+    int64_t top_k;
+    int64_t key_count;
+  };
+
+  static Parts CandidateParts(const Candidates& c, int32_t ranks) {
+    Parts parts = CutFinely(c.key_count, ranks, kKeyGranule);
+    int64_t begin = 0;
+    for (Part& part : parts) {
+      part = {begin, begin + c.lists * std::min(c.top_k, part.size())};
+      begin = part.end;
+    }
+    return parts;
+  }
 
   void Join(int32_t a, int32_t b) {
     if (a >= 0 && b >= 0) parent_[Root(a)] = Root(b);
@@ -98,6 +134,23 @@ class Groups {
       case v1::VALUE_GATHER:
         for (int i : {0, 1, 2}) counted_.push_back(op.inputs[i]);
         granule_[op.inputs[2]] = op.attributes.gather().cores();
+        chunks_[op.outputs[0]] = op.attributes.gather().expand_groups();
+        break;
+      case v1::PRODUCT_KEY_CANDIDATES: {
+        const v1::Attributes::Candidates& a = op.attributes.candidates();
+        const int64_t lists = int64_t{a.heads()} * 2;
+        candidates_.push_back({op.outputs[0], lists, a.top_k(), a.key_count()});
+        candidates_.push_back({op.outputs[1], lists * a.rank(), a.top_k(), a.key_count()});
+        break;
+      }
+      case v1::EMBEDDING:
+        // A tied head reads the table's columns where the embedding writes them.
+        for (const Operator& head : graph_.operators) {
+          if (head.kind == v1::LINEAR &&
+              graph_.weights[head.weights[0]].shared_with == op.weights[0]) {
+            Join(head.inputs[0], op.outputs[0]);
+          }
+        }
         break;
       default:
         break;
@@ -118,7 +171,9 @@ class Groups {
   const Graph& graph_;
   std::vector<int32_t> parent_;
   std::vector<int64_t> granule_;  // columns
+  std::vector<int64_t> chunks_;   // 0: it has none
   std::vector<Heads> heads_;
+  std::vector<Candidates> candidates_;
   std::vector<int32_t> counted_;  // tensors of selections: any number of them may be together
   std::vector<bool> exact_;       // by root: the granule is meant, also when it is one column
 };
@@ -136,6 +191,18 @@ Parts CutEvenly(int64_t cols, int64_t width, int32_t ranks) {
     begin += count;
   }
   return parts;
+}
+
+Parts CutFinely(int64_t cols, int32_t ranks, int64_t most) {
+  if (cols < ranks) return {};
+  const int64_t even = (cols + ranks - 1) / ranks;
+  int64_t width = most;
+  const auto suits = [&] {
+    return (cols + width - 1) / width >= ranks &&
+           (even + width - 1) / width * width * kEvenOf <= even * (kEvenOf + 1);
+  };
+  while (!suits()) width /= 2;
+  return CutEvenly(cols, width, ranks);
 }
 
 HeadParts CutHeads(int32_t heads, int32_t kv_heads, int32_t ranks) {
@@ -164,14 +231,20 @@ HeadParts CutHeads(int32_t heads, int32_t kv_heads, int32_t ranks) {
 }
 
 Partition::Partition(const Graph& graph, int32_t ranks)
-    : ranks_(ranks), group_(graph.tensors.size()), parts_(graph.tensors.size()) {
+    : ranks_(ranks),
+      group_(graph.tensors.size()),
+      parts_(graph.tensors.size()),
+      chunks_(graph.tensors.size(), 1) {
   Groups groups(graph);
   groups.Settle();
   for (size_t i = 0; i < graph.tensors.size(); ++i) {
     const int32_t tensor = static_cast<int32_t>(i);
     group_[i] = groups.Root(tensor);
-    if (group_[i] == tensor) parts_[i] = groups.PartsOf(tensor, ranks);
+    if (group_[i] != tensor) continue;
+    parts_[i] = groups.PartsOf(tensor, ranks);
+    chunks_[i] = groups.Chunks(tensor);
   }
+  weights_ = CutWeights(graph, *this);
 }
 
 }  // namespace mneme::plan

@@ -16,6 +16,30 @@ TEST(PartitionTest, CutsGranulesEvenly) {
   EXPECT_TRUE(CutEvenly(128, 64, 3).empty());
 }
 
+TEST(PartitionTest, FreeCutsAreEvenAndInLargeGranulesWhereThatIsBoth) {
+  EXPECT_EQ(CutFinely(768, 2), (Parts{{0, 384}, {384, 768}}));
+  EXPECT_EQ(CutFinely(1224, 2), (Parts{{0, 640}, {640, 1224}}));
+  EXPECT_EQ(CutFinely(1224, 4, kKeyGranule),
+            (Parts{{0, 320}, {320, 624}, {624, 928}, {928, 1224}}));
+  EXPECT_EQ(CutFinely(40, 2), (Parts{{0, 20}, {20, 40}}));
+  EXPECT_EQ(CutFinely(3, 3), (Parts{{0, 1}, {1, 2}, {2, 3}}));
+  EXPECT_TRUE(CutFinely(3, 4).empty());
+  for (int64_t cols : {5, 16, 37, 128, 612, 1000, 50304}) {
+    for (int32_t ranks = 1; ranks <= 5; ++ranks) {
+      const Parts parts = CutFinely(cols, ranks);
+      ASSERT_EQ(parts.size(), static_cast<size_t>(ranks));
+      int64_t next = 0;
+      for (const Part& part : parts) {
+        EXPECT_EQ(part.begin, next);
+        EXPECT_GT(part.size(), 0) << cols << " " << ranks;
+        EXPECT_LE(part.size() * 16, (cols + ranks - 1) / ranks * 17) << cols << " " << ranks;
+        next = part.end;
+      }
+      EXPECT_EQ(next, cols);
+    }
+  }
+}
+
 TEST(PartitionTest, HeadsFollowTheirKeyValueHeads) {
   const HeadParts whole = CutHeads(8, 4, 3);
   EXPECT_EQ(whole.kv_heads, (Parts{{0, 2}, {2, 3}, {3, 4}}));

@@ -8,14 +8,18 @@
 namespace mneme::plan {
 namespace {
 
-bool ReadsOthers(v1::OperatorKind kind) { return kind == v1::ALL_REDUCE || kind == v1::ALL_GATHER; }
+bool ReadsOthers(v1::OperatorKind kind) {
+  return kind == v1::ALL_REDUCE || kind == v1::REDUCE_SCATTER || kind == v1::ALL_GATHER ||
+         kind == v1::PRODUCT_KEY_MERGE;
+}
 
 int64_t SlotBytes(const v1::Register& reg, const v1::StepLimits& limits) {
   const int64_t rows =
       reg.rows() == v1::Register::TOKENS ? limits.max_tokens() : limits.max_logit_rows();
   int64_t cols = reg.layout().parts().empty() ? reg.cols() : 0;
   for (const v1::Layout::Part& part : reg.layout().parts()) {
-    cols = std::max(cols, part.end() - part.begin());
+    const int64_t chunks = std::max(1, reg.layout().chunks());
+    cols = std::max(cols, (part.end() - part.begin()) * chunks);
   }
   return (rows * cols * ElementBytes(reg.type()) + kArenaAlignment - 1) / kArenaAlignment *
          kArenaAlignment;

@@ -1,16 +1,48 @@
 #include "engine/plan/plan_of_rank.h"
 
+#include <algorithm>
+
 namespace mneme::plan {
 namespace {
 
 bool Split(const v1::Layout& layout) { return layout.kind() == v1::Layout::SPLIT; }
 
+// Along the split axis, all chunks together.
 int64_t Size(const v1::Layout& layout, int32_t rank) {
-  return layout.parts(rank).end() - layout.parts(rank).begin();
+  return (layout.parts(rank).end() - layout.parts(rank).begin()) * std::max(1, layout.chunks());
 }
 
-void CutWeight(int32_t rank, v1::Weight* w) {
+int64_t ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
+
+// Rows of a table that are dealt out in blocks: those of the rank. The last block may be short.
+int64_t RowsOf(int64_t rows, int64_t block, int32_t ranks, int32_t rank) {
+  const int64_t cycle = block * ranks;
+  const int64_t rest = std::clamp<int64_t>(rows % cycle - rank * block, 0, block);
+  return rows / cycle * block + rest;
+}
+
+void CutTable(int32_t ranks, int32_t rank, v1::Weight* w) {
+  const v1::Layout& layout = w->layout();
+  if (layout.axis() == 0) {
+    const int64_t row_bytes = w->bytes() / w->shape(0);
+    w->set_shape(0, RowsOf(w->shape(0), layout.block(), ranks, rank));
+    w->set_bytes(w->shape(0) * row_bytes);
+    w->set_first_row(rank * layout.block());
+    return;
+  }
+  int64_t cols = Size(layout, rank);
+  if (!layout.pre_parts().empty()) {
+    cols += layout.pre_parts(rank).end() - layout.pre_parts(rank).begin();
+  }
+  w->set_shape(1, cols);
+  w->set_first_col(layout.parts(rank).begin());
+  // Rows on cache lines, as the whole table has them.
+  w->set_bytes(w->shape(0) * ((cols * ElementBytes(w->type()) + 63) / 64 * 64));
+}
+
+void CutWeight(int32_t ranks, int32_t rank, v1::Weight* w) {
   if (!Split(w->layout())) return;
+  if (w->value_table()) return CutTable(ranks, rank, w);
   const int axis = w->layout().axis();
   w->set_bytes(w->bytes() / w->shape(axis) * Size(w->layout(), rank));
   w->set_shape(axis, Size(w->layout(), rank));
@@ -49,6 +81,19 @@ int64_t Columns(const v1::Plan& plan, int32_t rank, const v1::Actor& actor, int 
   return Split(reg.layout()) ? Size(reg.layout(), rank) : reg.cols();
 }
 
+// The rank's columns of a table that is split along them.
+void CutTableColumns(const v1::Layout& layout, int32_t rank, v1::Attributes::Gather* a) {
+  if (!Split(layout) || layout.axis() != 1) return;
+  a->set_table_width(a->width());
+  a->set_table_pre_width(a->pre_width());
+  a->set_first_col(static_cast<int32_t>(layout.parts(rank).begin()));
+  a->set_width(static_cast<int32_t>(Size(layout, rank)));
+  if (layout.pre_parts().empty()) return;
+  const v1::Layout::Part& pre = layout.pre_parts(rank);
+  a->set_first_pre_col(static_cast<int32_t>(pre.begin()));
+  a->set_pre_width(static_cast<int32_t>(pre.end() - pre.begin()));
+}
+
 void CutAttributes(const v1::Plan& plan, int32_t rank, v1::Actor* actor) {
   v1::Attributes* attributes = actor->mutable_attributes();
   switch (actor->kind()) {
@@ -62,10 +107,29 @@ void CutAttributes(const v1::Plan& plan, int32_t rank, v1::Actor* actor) {
       }
       break;
     }
+    case v1::PRODUCT_KEY_CANDIDATES: {
+      const v1::Layout& keys = plan.weights(actor->weights(0)).layout();
+      if (!Split(keys)) break;
+      v1::Attributes::Candidates* a = attributes->mutable_candidates();
+      const v1::Layout::Part& part = keys.parts(rank);
+      a->set_first_key(static_cast<int32_t>(part.begin()));
+      a->set_key_count(static_cast<int32_t>(part.end() - part.begin()));
+      a->set_top_k(std::min(a->top_k(), a->key_count()));
+      break;
+    }
     case v1::VALUE_GATHER:
     case v1::VALUE_PREFETCH:
-      attributes->mutable_gather()->set_selections(
-          static_cast<int32_t>(Columns(plan, rank, *actor, 0)));
+    case v1::PRE_SCORE: {
+      v1::Attributes::Gather* a = attributes->mutable_gather();
+      a->set_selections(static_cast<int32_t>(Columns(plan, rank, *actor, 0)));
+      CutTableColumns(plan.weights(actor->weights(0)).layout(), rank, a);
+      break;
+    }
+    case v1::LINEAR:
+      // One rank adds the bias to a sum.
+      if (rank > 0 && plan.registers(actor->outputs(0)).layout().kind() == v1::Layout::PARTIAL) {
+        actor->set_weights(1, -1);
+      }
       break;
     default:
       break;
@@ -81,7 +145,7 @@ v1::Plan PlanOfRank(const v1::Plan& plan, int32_t rank) {
     CutInputs(plan, rank, &actor);
     CutAttributes(plan, rank, &actor);
   }
-  for (v1::Weight& w : *local.mutable_weights()) CutWeight(rank, &w);
+  for (v1::Weight& w : *local.mutable_weights()) CutWeight(plan.cluster().ranks(), rank, &w);
   for (v1::KvCache& cache : *local.mutable_kv_caches()) CutCache(rank, &cache);
   for (v1::Register& reg : *local.mutable_registers()) {
     if (Split(reg.layout())) reg.set_cols(Size(reg.layout(), rank));

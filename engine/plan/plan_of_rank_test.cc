@@ -11,8 +11,11 @@
 namespace mneme::plan {
 namespace {
 
-v1::Plan SplitPlan(int32_t ranks) {
+using Tables = LayoutPins::Tables;
+
+v1::Plan SplitPlan(int32_t ranks, const LayoutPins& pins = {}) {
   CompileOptions options;
+  options.pins = pins;
   options.cluster.set_name("test");
   options.cluster.set_device("cpu");
   options.cluster.set_ranks(ranks);
@@ -30,11 +33,58 @@ v1::Plan SplitPlan(int32_t ranks) {
   return Compile(graph, options).value();
 }
 
+class PartsTest : public ::testing::TestWithParam<Tables> {};
+
 // What is split is somewhere once, what is not is everywhere.
-TEST(PlanOfRankTest, PartsMakeTheWhole) {
+TEST_P(PartsTest, OfWeightsMakeTheWhole) {
+  LayoutPins pins;
+  pins.tables = GetParam();
   for (int32_t ranks : {2, 3, 4}) {
-    const v1::Plan plan = SplitPlan(ranks);
+    const v1::Plan plan = SplitPlan(ranks, pins);
     std::map<std::string, int64_t> weight_bytes;
+    std::map<std::string, int64_t> elements;
+    int64_t pre_width = 0;
+    for (int32_t rank = 0; rank < ranks; ++rank) {
+      const v1::Plan local = PlanOfRank(plan, rank);
+      for (const v1::Weight& w : local.weights()) {
+        weight_bytes[w.name()] += w.bytes();
+        elements[w.name()] += w.shape(0) * w.shape(1);
+      }
+      for (const v1::Actor& actor : local.actors()) {
+        if (actor.name() != "memory.0.pre_score") continue;
+        EXPECT_EQ(actor.attributes().gather().first_pre_col(), pre_width);
+        pre_width += actor.attributes().gather().pre_width();
+      }
+    }
+    int split = 0;
+    for (const v1::Weight& w : plan.weights()) {
+      const bool is_split = w.layout().kind() == v1::Layout::SPLIT;
+      const int64_t copies = is_split ? 1 : ranks;
+      EXPECT_EQ(elements[w.name()], copies * w.shape(0) * w.shape(1)) << w.name();
+      split += is_split;
+      if (!w.value_table()) {
+        EXPECT_EQ(weight_bytes[w.name()], copies * w.bytes()) << w.name();
+        continue;
+      }
+      // Some columns of a row take whole cache lines.
+      EXPECT_GE(weight_bytes[w.name()], copies * w.bytes()) << w.name();
+      const bool rows = w.layout().block() > 0;
+      EXPECT_TRUE(GetParam() != Tables::kRows || rows);
+      if (GetParam() != Tables::kFree) {
+        EXPECT_EQ(GetParam() == Tables::kColumns, is_split && !rows);
+      }
+      EXPECT_EQ(pre_width, is_split && !rows ? 16 : 0);
+    }
+    // Query, key, value and output, the FFN's three, and more.
+    EXPECT_GE(split, 2 * 7) << ranks;
+  }
+}
+
+TEST_P(PartsTest, OfActivationsMakeTheWhole) {
+  LayoutPins pins;
+  pins.tables = GetParam();
+  for (int32_t ranks : {2, 3, 4}) {
+    const v1::Plan plan = SplitPlan(ranks, pins);
     std::map<int32_t, int64_t> kv_bytes;
     std::map<std::string, int64_t> columns;
     std::map<std::string, int64_t> heads;
@@ -43,7 +93,6 @@ TEST(PlanOfRankTest, PartsMakeTheWhole) {
       const v1::Plan local = PlanOfRank(plan, rank);
       ASSERT_EQ(local.actors_size(), plan.actors_size());
       ASSERT_EQ(local.registers_size(), plan.registers_size());
-      for (const v1::Weight& w : local.weights()) weight_bytes[w.name()] += w.bytes();
       for (const v1::KvCache& c : local.kv_caches()) kv_bytes[c.layer()] += c.bytes();
       for (int i = 0; i < plan.registers_size(); ++i) {
         EXPECT_EQ(local.registers(i).offset(), plan.registers(i).offset());
@@ -60,19 +109,15 @@ TEST(PlanOfRankTest, PartsMakeTheWhole) {
         selections[actor.name()] += actor.attributes().gather().selections();
       }
     }
-    int split = 0;
-    for (const v1::Weight& w : plan.weights()) {
-      const bool is_split = w.layout().kind() == v1::Layout::SPLIT;
-      EXPECT_EQ(weight_bytes[w.name()], is_split ? w.bytes() : ranks * w.bytes()) << w.name();
-      split += is_split;
-    }
-    // Query, key, value and output, the FFN's three, and more.
-    EXPECT_GE(split, 2 * 7) << ranks;
     for (const v1::KvCache& c : plan.kv_caches()) EXPECT_EQ(kv_bytes[c.layer()], c.bytes());
     for (const v1::Register& r : plan.registers()) {
-      if (r.layout().kind() == v1::Layout::SPLIT) {
-        EXPECT_EQ(columns[r.name()], r.cols()) << r.name();
-      }
+      if (r.layout().kind() != v1::Layout::SPLIT) continue;
+      // Of candidates every rank has as many as its keys give.
+      const bool candidates = r.name().find("candidate") != std::string::npos;
+      const v1::Layout& layout = r.layout();
+      EXPECT_EQ(columns[r.name()], layout.parts(ranks - 1).end()) << r.name();
+      EXPECT_GE(columns[r.name()], r.cols()) << r.name();
+      EXPECT_EQ(columns[r.name()] == r.cols(), !candidates) << r.name();
     }
     for (const v1::Actor& actor : plan.actors()) {
       EXPECT_EQ(heads[actor.name()], actor.attributes().attention().heads());
@@ -81,6 +126,30 @@ TEST(PlanOfRankTest, PartsMakeTheWhole) {
       EXPECT_TRUE(selections[actor.name()] == all || selections[actor.name()] == ranks * all);
     }
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, PartsTest,
+                         ::testing::Values(Tables::kFree, Tables::kRows, Tables::kColumns,
+                                           Tables::kSelections));
+
+TEST(PlanOfRankTest, ABiasIsOnOneRankWhereTheOutputIsPartial) {
+  v1::Plan plan;
+  plan.mutable_cluster()->set_ranks(2);
+  plan.add_registers();
+  plan.add_registers()->mutable_layout()->set_kind(v1::Layout::PARTIAL);
+  plan.add_weights();
+  plan.add_weights();
+  for (int32_t output : {0, 1}) {
+    v1::Actor* actor = plan.add_actors();
+    actor->set_kind(v1::LINEAR);
+    actor->add_inputs(0);
+    actor->add_outputs(output);
+    actor->add_weights(0);
+    actor->add_weights(1);
+  }
+  EXPECT_EQ(PlanOfRank(plan, 0).actors(1).weights(1), 1);
+  EXPECT_EQ(PlanOfRank(plan, 1).actors(1).weights(1), -1);
+  EXPECT_EQ(PlanOfRank(plan, 1).actors(0).weights(1), 1);
 }
 
 TEST(PlanOfRankTest, WhatOneRankAddsIsAbsentElsewhere) {
@@ -114,7 +183,10 @@ TEST(ExchangeLifetimeTest, SourcesOutliveTheExchange) {
   std::vector<int> exchanges;
   for (int i = 0; i < plan.actors_size(); ++i) {
     const v1::OperatorKind kind = plan.actors(i).kind();
-    if (kind == v1::ALL_REDUCE || kind == v1::ALL_GATHER) exchanges.push_back(i);
+    if (kind == v1::ALL_REDUCE || kind == v1::ALL_GATHER || kind == v1::REDUCE_SCATTER ||
+        kind == v1::PRODUCT_KEY_MERGE) {
+      exchanges.push_back(i);
+    }
   }
   ASSERT_GT(exchanges.size(), 2u);
   const auto overlap = [&](const v1::Register& a, const v1::Register& b) {
@@ -122,14 +194,16 @@ TEST(ExchangeLifetimeTest, SourcesOutliveTheExchange) {
            b.offset() < a.offset() + a.slots() * a.slot_bytes();
   };
   for (size_t e = 0; e < exchanges.size(); ++e) {
-    const int32_t source = plan.actors(exchanges[e]).inputs(0);
+    const auto& sources = plan.actors(exchanges[e]).inputs();
     const int end = e + 1 < exchanges.size() ? exchanges[e + 1] : plan.actors_size() - 1;
     for (int i = exchanges[e]; i <= end; ++i) {
       for (int32_t output : plan.actors(i).outputs()) {
         if (output < 0) continue;
-        EXPECT_FALSE(overlap(plan.registers(source), plan.registers(output)))
-            << plan.actors(i).name() << " writes over what " << plan.actors(exchanges[e]).name()
-            << " reads";
+        for (int32_t source : sources) {
+          EXPECT_FALSE(overlap(plan.registers(source), plan.registers(output)))
+              << plan.actors(i).name() << " writes over what " << plan.actors(exchanges[e]).name()
+              << " reads";
+        }
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/plan/boxing.h"
+#include "engine/plan/weight_parts.h"
 
 namespace mneme::plan {
 namespace {
@@ -21,7 +22,7 @@ constexpr double kNever = std::numeric_limits<double>::infinity();
 // The layouts in which a tensor exists, as bits.
 using Layouts = uint8_t;
 constexpr Layouts Bit(Sbp sbp) {
-  return sbp == Sbp::B() ? 1 : sbp == Sbp::S(1) ? 2 : sbp == Sbp::P() ? 4 : 0;
+  return sbp == Sbp::B() ? 1 : sbp == Sbp::S(1) ? 2 : sbp == Sbp::P() ? 4 : 8;
 }
 
 double ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
@@ -34,40 +35,67 @@ class Model {
   Model(const Graph& graph, const Partition& partition, const CostModel& cost)
       : graph_(graph), partition_(partition), cost_(cost) {
     last_use_.assign(slots(), -1);
+    readers_.assign(graph.weights.size(), 0);
+    for (const Operator& op : graph.operators) {
+      for (int32_t weight : op.weights) {
+        if (weight >= 0) ++readers_[WeightOwner(graph, weight)];
+      }
+    }
     for (size_t i = 0; i < graph.operators.size(); ++i) {
       const int32_t at = static_cast<int32_t>(i);
       const Operator& op = graph.operators[i];
       for (int32_t input : op.inputs) {
         if (input >= 0) last_use_[input] = at;
       }
-      if (op.kind == v1::ATTENTION) last_use_[CacheSlot(op)] = at;
+      EachShared(op, nullptr, [&](int32_t slot, Layouts) { last_use_[slot] = at; });
     }
     last_use_[graph.logits] = static_cast<int32_t>(graph.operators.size());
   }
 
-  // Tensors, and behind them the KV cache of each layer, which append and attention must see alike.
-  size_t slots() const { return graph_.tensors.size() + MostLayers(); }
+  // Tensors, and behind them what several operators must see alike.
+  size_t slots() const { return 2 * graph_.tensors.size() + MostLayers() + graph_.weights.size(); }
   int32_t last_use(int32_t slot) const { return last_use_[slot]; }
 
-  // Slots whose layouts matter after an operator reads or writes them.
-  int32_t CacheSlot(const Operator& op) const {
-    const int32_t layer = op.kind == v1::ATTENTION ? op.attributes.attention().layer()
-                                                   : op.attributes.kv_append().layer();
-    return static_cast<int32_t>(graph_.tensors.size()) + layer;
+  // Calls see(slot, layout) for what `op` must see as all others do that see it: a layer's KV
+  // cache; a weight with several readers, which lies in one way; the selections of which a prefetch
+  // and its gather take the same ones.
+  template <class See>
+  void EachShared(const Operator& op, const Signature* s, const See& see) const {
+    const auto tensors = static_cast<int32_t>(graph_.tensors.size());
+    const Layouts first = s == nullptr || s->inputs.empty() ? 0 : Bit(s->inputs[0]);
+    if (op.kind == v1::ATTENTION) see(tensors + op.attributes.attention().layer(), first);
+    if (op.kind == v1::KV_APPEND) see(tensors + op.attributes.kv_append().layer(), first);
+    const int32_t weights = tensors + MostLayers();
+    if (op.kind == v1::VALUE_PREFETCH || op.kind == v1::VALUE_GATHER) {
+      see(weights + static_cast<int32_t>(graph_.weights.size()) + op.inputs[0], first);
+    }
+    if (op.kind == v1::ROPE) return;  // always whole
+    for (size_t i = 0; i < op.weights.size(); ++i) {
+      if (op.weights[i] < 0) continue;
+      const int32_t owner = WeightOwner(graph_, op.weights[i]);
+      if (readers_[owner] > 1) see(weights + owner, s == nullptr ? 0 : Bit(s->weights[i]));
+    }
   }
 
-  // Seconds to have `tensor` as `wanted`, given the layouts it has; these grow by what is made.
-  double Box(int32_t tensor, Sbp wanted, const Operator* reader, Layouts* has) const {
+  // Seconds to have `tensor` as `wanted` for the operator `at`, given the layouts it has; these
+  // grow by what is made.
+  double Box(int32_t tensor, Sbp wanted, const Operator* reader, int32_t at, Layouts* has) const {
     if (*has & Bit(wanted)) return 0;
     const bool written = reader != nullptr && InPlace(reader->kind);
     const bool whole = *has & Bit(Sbp::B());
     if (wanted == Sbp::B()) return MakeWhole(tensor, has);
-    // A view of a whole register must not be written through, and who is absent adds nothing only
-    // to a sum.
-    const bool readable = wanted == Sbp::S(1) ? !written && !partition_.Of(tensor).empty()
+    // A view of a whole register must not be written through, chunks are not one run of columns,
+    // and who is absent adds nothing only to a sum.
+    const bool readable = wanted == Sbp::S(1) ? !written && !partition_.Of(tensor).empty() &&
+                                                    partition_.Chunks(tensor) == 1
                                               : reader != nullptr && reader->kind == v1::ADDITION;
     if (!readable) return kNever;
-    return whole ? 0 : MakeWhole(tensor, has);
+    if (whole) return 0;
+    if (wanted == Sbp::S(1) && Scatters(last_use_[tensor] == at)) {
+      *has |= Bit(wanted);
+      return Exchange(tensor);
+    }
+    return MakeWhole(tensor, has);
   }
 
   double OperatorSeconds(const Operator& op, const Signature& s) const {
@@ -94,9 +122,18 @@ class Model {
       case v1::VALUE_GATHER: {
         const v1::Attributes::Gather& a = op.attributes.gather();
         const graph::Weight& table = graph_.weights[op.weights[0]];
+        const int64_t pre_width = op.inputs[4] >= 0 ? 0 : a.pre_width();
         bytes = cost_.row_penalty * Share(op.inputs[0], s.inputs[0]) *
-                static_cast<double>(a.selections() * (int64_t{a.pre_width()} + a.width())) *
+                FullestShare(graph_, op, s, 0, partition_) *
+                static_cast<double>(a.selections() * (pre_width + a.width())) *
                 ElementBytes(table.type);
+        break;
+      }
+      case v1::PRE_SCORE: {
+        const v1::Attributes::Gather& a = op.attributes.gather();
+        bytes = cost_.row_penalty * FullestShare(graph_, op, s, 0, partition_) *
+                static_cast<double>(int64_t{a.selections()} * a.pre_width()) *
+                ElementBytes(graph_.weights[op.weights[0]].type);
         break;
       }
       default:
@@ -130,15 +167,17 @@ class Model {
   double WeightBytes(const Operator& op, const Signature& s, int operand) const {
     const graph::Weight& w = graph_.weights[op.weights[operand]];
     const double bytes = static_cast<double>(w.rows * w.cols) * ElementBytes(w.type);
-    if (op.kind != v1::LINEAR || s.weights[operand].kind != Sbp::Kind::kSplit) return bytes;
-    const bool out = operand == 1 || s.weights[0] == Sbp::S(0);
-    return bytes * Share(out ? op.outputs[0] : op.inputs[0], Sbp::S(1));
+    return bytes * FullestShare(graph_, op, s, static_cast<size_t>(operand), partition_);
   }
   double Exchange(int32_t tensor) const {
+    const double bytes = 4.0 * static_cast<double>(graph_.tensors[tensor].cols);
+    // Candidates' indices go with their scores.
+    if (graph_.tensors[tensor].type == v1::I32) return bytes / cost_.bytes_per_second;
     return cost_.exchange_seconds + cost_.exchange_seconds_per_rank * partition_.ranks() +
-           4.0 * static_cast<double>(graph_.tensors[tensor].cols) / cost_.bytes_per_second;
+           bytes / cost_.bytes_per_second;
   }
   double MakeWhole(int32_t tensor, Layouts* has) const {
+    if (!(*has & Bit(Sbp::P())) && partition_.Chunks(tensor) > 1) return kNever;
     *has |= Bit(Sbp::B());
     return Exchange(tensor);
   }
@@ -147,6 +186,7 @@ class Model {
   const Partition& partition_;
   const CostModel cost_;
   std::vector<int32_t> last_use_;
+  std::vector<int32_t> readers_;  // of each weight that has memory of its own
 };
 
 // One way to have come so far.
@@ -173,17 +213,23 @@ double Apply(const Model& model, const Operator& op, const Signature& s, int32_t
     if (op.inputs[i] < 0) continue;
     // Others may still read what was exchanged, and its other layouts would be those of before.
     if (InPlace(op.kind) && std::popcount(*Find(cut, op.inputs[i])) > 1) return kNever;
-    seconds += model.Box(op.inputs[i], s.inputs[i], &op, Find(cut, op.inputs[i]));
+    seconds += model.Box(op.inputs[i], s.inputs[i], &op, at, Find(cut, op.inputs[i]));
   }
-  if (op.kind == v1::ATTENTION && *Find(cut, model.CacheSlot(op)) != Bit(s.inputs[0])) {
-    return kNever;
-  }
+  bool alike = true;
+  model.EachShared(op, &s, [&](int32_t slot, Layouts seen) {
+    const Layouts* before = Find(cut, slot);
+    if (before == nullptr) {
+      cut->emplace_back(slot, seen);
+    } else {
+      alike = alike && *before == seen;
+    }
+  });
+  if (!alike) return kNever;
   for (size_t i = 0; i < op.outputs.size(); ++i) {
     if (op.outputs[i] >= 0 && model.last_use(op.outputs[i]) > at) {
       cut->emplace_back(op.outputs[i], Bit(s.outputs[i]));
     }
   }
-  if (op.kind == v1::KV_APPEND) cut->emplace_back(model.CacheSlot(op), Bit(s.inputs[0]));
   std::erase_if(*cut, [&](const auto& slot) { return model.last_use(slot.first) <= at; });
   std::sort(cut->begin(), cut->end());
   return seconds;
@@ -230,6 +276,7 @@ Choice ChooseSignatures(const Graph& graph, const Partition& partition, const Co
     choice.seconds = seconds;
     best = static_cast<int32_t>(i);
   }
+  if (choice.seconds == kNever) return choice;
   choice.signatures.resize(count);
   for (size_t i = count; i-- > 0;) {
     const State& state = steps[i][best];

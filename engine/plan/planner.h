@@ -32,6 +32,7 @@ struct Choice {
 
 // Exact: no other choice among the options and boxings has a smaller modelled time (dynamic
 // programming over the layouts of the tensors alive at each operator). On one rank everything is B.
+// Where the options do not go together: infinite seconds, no signatures.
 Choice ChooseSignatures(const graph::Graph& graph, const Partition& partition,
                         const CostModel& cost, const SignatureOptions& options);
 

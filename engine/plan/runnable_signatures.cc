@@ -1,6 +1,7 @@
 #include "engine/plan/runnable_signatures.h"
 
 #include "engine/graph/signatures.h"
+#include "engine/plan/weight_parts.h"
 
 namespace mneme::plan {
 namespace {
@@ -22,10 +23,9 @@ bool Runnable(const Partition& partition, const Operator& op, const Signature& s
   for (size_t i = 0; i < op.outputs.size(); ++i) {
     if (!HasParts(partition, op.outputs[i], s.outputs[i])) return false;
   }
-  if (op.kind == v1::LINEAR) return true;
-  // Split embeddings, keys and tables are not executed yet.
   for (size_t i = 0; i < op.weights.size(); ++i) {
-    if (op.weights[i] >= 0 && s.weights[i] != Sbp::B()) return false;
+    if (op.weights[i] < 0 || s.weights[i].kind != Sbp::Kind::kSplit) continue;
+    if (!SplitOf(op, s, i, partition).possible()) return false;
   }
   return true;
 }

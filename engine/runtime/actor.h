@@ -104,9 +104,13 @@ absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding);
 
 // The families that MakeActor asks; null for operators of another family.
 std::unique_ptr<Actor> MakeDenseActor(const ActorBinding& binding);
+std::unique_ptr<Actor> MakeLinearActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeAttentionActor(const ActorBinding& binding);
-std::unique_ptr<Actor> MakeMemoryActor(const ActorBinding& binding);
+std::unique_ptr<Actor> MakeProductKeyActor(const ActorBinding& binding);
+std::unique_ptr<Actor> MakeTableActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeExchangeActor(const ActorBinding& binding);
+std::unique_ptr<Actor> MakeCandidateActor(const ActorBinding& binding);
+std::unique_ptr<Actor> MakeScatterActor(const ActorBinding& binding);
 
 }  // namespace mneme::runtime
 

@@ -1,4 +1,4 @@
-// Actors of the operators that every transformer has: embedding, linear, norms, activations, sums.
+// Actors of the operators that every transformer has: embedding, norms, activations, sums.
 #include <algorithm>
 #include <memory>
 
@@ -8,7 +8,6 @@
 #include "kernels/clamp/clamp.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/layer_norm/layer_norm.h"
-#include "kernels/linear/linear.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/select_rows/select_rows.h"
 
@@ -21,44 +20,22 @@ class EmbeddingActor : public Actor {
  public:
   explicit EmbeddingActor(const ActorBinding& b)
       : table_(b.Weight(0)->view),
+        first_row_(b.plan.weights(b.actor.weights(0)).first_row()),
         y_(b.Output(0)),
         run_(b.reference_kernels ? kernels::EmbeddingReference
                                  : kernels::ResolveEmbedding(table_.dtype, b.isa)) {}
   Traffic Fire(const StepContext& step) override {
-    return run_({.ids = step.token_ids, .table = table_, .y = y_.View<float>(step)});
-  }
-
- private:
-  const kernels::TensorView table_;
-  const RegisterRef y_;
-  const kernels::EmbeddingFn run_;
-};
-
-class LinearActor : public Actor {
- public:
-  explicit LinearActor(const ActorBinding& b)
-      : w_(b.Weight(0)->view),
-        bias_(b.Floats(1)),
-        scale_(b.actor.attributes().linear().scale()),
-        x_(b.Input(0)),
-        y_(b.Output(0)),
-        run_(b.reference_kernels ? kernels::LinearReference
-                                 : kernels::ResolveLinear(w_.dtype, b.isa)) {}
-  Traffic Fire(const StepContext& step) override {
-    return run_({.x = x_.View<const float>(step),
-                 .w = w_,
-                 .bias = bias_,
-                 .scale = scale_,
+    return run_({.ids = step.token_ids,
+                 .table = table_,
+                 .first_row = first_row_,
                  .y = y_.View<float>(step)});
   }
 
  private:
-  const kernels::TensorView w_;
-  const float* const bias_;
-  const float scale_;
-  const RegisterRef x_;
+  const kernels::TensorView table_;
+  const int64_t first_row_;  // zeros for the ids of other ranks' rows
   const RegisterRef y_;
-  const kernels::LinearFn run_;
+  const kernels::EmbeddingFn run_;
 };
 
 // RMS and layer norm: the same operands and the same order of arguments.
@@ -206,8 +183,6 @@ std::unique_ptr<Actor> MakeDenseActor(const ActorBinding& b) {
   switch (b.actor.kind()) {
     case v1::EMBEDDING:
       return std::make_unique<EmbeddingActor>(b);
-    case v1::LINEAR:
-      return std::make_unique<LinearActor>(b);
     case v1::RMS_NORM:
       return std::make_unique<NormActor<kernels::RmsNormArgs>>(
           b, b.reference_kernels ? kernels::RmsNormReference : kernels::ResolveRmsNorm(b.isa));

@@ -40,9 +40,9 @@ class Exchange {
   // All ranks come to the beginning of a step; what one wrote in the step before may be written
   // again.
   virtual bool BeginStep() = 0;
-  // By rank: the block of this rank's arena that the other one takes, and the block of the other
-  // one's arena that this one takes. Taken blocks can be read until the next Swap that takes
-  // something; with Settle, only until then. False: failed.
+  // By rank, as many blocks for each, one behind the other: those of this rank's arena that the
+  // other one takes, and those of the other one's arena that this one takes. Taken blocks can be
+  // read until the next Swap that takes something; with Settle, only until then. False: failed.
   virtual bool Swap(std::span<const ExchangeBlock> given, std::span<const ExchangeBlock> taken) = 0;
   // What was given may be written again: everybody has read it. False: failed.
   virtual bool Settle() = 0;

@@ -14,6 +14,7 @@ bool Reads(v1::OperatorKind kind, int operand, v1::ElementType type) {
     case v1::PRODUCT_KEY_CANDIDATES:
     case v1::VALUE_PREFETCH:
     case v1::VALUE_GATHER:
+    case v1::PRE_SCORE:
       return type == v1::F32 || (operand == 0 && type == v1::BF16);
     case v1::PRODUCT_KEY_SELECT:
       return type == (operand == 1 ? v1::I32 : v1::F32);
@@ -38,7 +39,9 @@ absl::Status CheckWeightTypes(const v1::Plan& plan, const v1::Actor& actor) {
 
 absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding) {
   if (absl::Status s = CheckWeightTypes(binding.plan, binding.actor); !s.ok()) return s;
-  for (const auto make : {MakeDenseActor, MakeAttentionActor, MakeMemoryActor, MakeExchangeActor}) {
+  for (const auto make :
+       {MakeDenseActor, MakeLinearActor, MakeAttentionActor, MakeProductKeyActor, MakeTableActor,
+        MakeExchangeActor, MakeCandidateActor, MakeScatterActor}) {
     if (std::unique_ptr<Actor> actor = make(binding); actor != nullptr) return actor;
   }
   return absl::InvalidArgumentError(absl::StrCat(

@@ -13,8 +13,13 @@ namespace mneme::runtime {
 
 class Peers {
  public:
-  explicit Peers(const ActorBinding& b)
-      : exchange_(*b.exchange), given_(exchange_.ranks()), taken_(exchange_.ranks()) {}
+  // blocks: that each rank gives another in a Swap. REQUIRES: the binding has an exchange, which
+  // outlives this.
+  explicit Peers(const ActorBinding& b, int32_t blocks = 1)
+      : exchange_(*b.exchange),
+        blocks_(blocks),
+        given_(size_t{1} * blocks * exchange_.ranks()),
+        taken_(given_.size()) {}
 
   int32_t ranks() const { return exchange_.ranks(); }
   int32_t rank() const { return exchange_.rank(); }
@@ -27,19 +32,15 @@ class Peers {
 
   // For the next Swap: columns [begin, end) of all rows.
   template <class T>
-  void Give(int32_t to, const kernels::Matrix<T>& m, int64_t begin, int64_t end) {
-    given_[to] = Block(m.data, m.row_stride, m.rows, begin, end);
+  void Give(int32_t to, const kernels::Matrix<T>& m, int64_t begin, int64_t end,
+            int32_t block = 0) {
+    given_[to * blocks_ + block] = Block(m.data, m.row_stride, m.rows, begin, end);
   }
   // stride: of the other rank's rows, in elements.
   template <class T>
-  void Take(int32_t from, const kernels::Matrix<T>& m, int64_t stride, int64_t begin, int64_t end) {
-    taken_[from] = Block(m.data, stride, m.rows, begin, end);
-  }
-  // Forgets the blocks of the Swap before.
-  void Clear() {
-    for (auto* blocks : {&given_, &taken_}) {
-      for (ExchangeBlock& block : *blocks) block = {};
-    }
+  void Take(int32_t from, const kernels::Matrix<T>& m, int64_t stride, int64_t begin, int64_t end,
+            int32_t block = 0) {
+    taken_[from * blocks_ + block] = Block(m.data, stride, m.rows, begin, end);
   }
   bool Swap() { return exchange_.Swap(given_, taken_); }
   bool Settle() { return exchange_.Settle(); }
@@ -60,7 +61,8 @@ class Peers {
   }
 
   Exchange& exchange_;
-  std::vector<ExchangeBlock> given_;  // by rank
+  const int32_t blocks_;
+  std::vector<ExchangeBlock> given_;  // by rank, then block
   std::vector<ExchangeBlock> taken_;
 };
 

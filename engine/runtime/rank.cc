@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/plan/plan_of_rank.h"
 #include "engine/runtime/exchange.h"
+#include "engine/runtime/weight_part.h"
 #include "kernels/device/host_memory.h"
 #if defined(__x86_64__)
 #include <x86intrin.h>
@@ -18,7 +19,6 @@ namespace mneme::runtime {
 namespace {
 
 using kernels::Buffer;
-using kernels::DType;
 using kernels::Pages;
 
 // A cheap clock for the intervals inside a step; its unit is settled by the step's own seconds.
@@ -34,17 +34,6 @@ double Seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-DType DTypeOfElement(v1::ElementType type) {
-  switch (type) {
-    case v1::BF16:
-      return DType::kBf16;
-    case v1::I32:
-      return DType::kI32;
-    default:
-      return DType::kF32;
-  }
-}
-
 StepLimits LimitsOf(const v1::StepLimits& l) {
   return {.max_tokens = l.max_tokens(),
           .max_sequences = l.max_sequences(),
@@ -52,50 +41,6 @@ StepLimits LimitsOf(const v1::StepLimits& l) {
           .max_positions = l.max_positions(),
           .kv_blocks = l.kv_blocks(),
           .kv_block_tokens = l.kv_block_tokens()};
-}
-
-// The packed weight must be what the plan was made for: the rank's part lies inside it.
-absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& packed) {
-  const DType dtype = planned.value_table() ? packed.table.dtype : packed.view.dtype;
-  int64_t rows = packed.view.rows;
-  int64_t cols = packed.view.cols;
-  if (planned.value_table()) {
-    rows = packed.table.rows;
-    cols = int64_t{packed.table.pre_width} + packed.table.width;
-  } else if (planned.shape(0) == 1 && cols == 1) {
-    std::swap(rows, cols);  // vectors are stored as one column
-  }
-  const bool split = planned.layout().kind() == v1::Layout::SPLIT;
-  const auto fits_along = [&](int axis, int64_t first, int64_t whole) {
-    return split && planned.layout().axis() == axis
-               ? first >= 0 && first + planned.shape(axis) <= whole
-               : planned.shape(axis) == whole;
-  };
-  const bool table_fits = !planned.value_table() || packed.bytes == planned.bytes();
-  if (dtype == DTypeOfElement(planned.type()) && fits_along(0, planned.first_row(), rows) &&
-      fits_along(1, planned.first_col(), cols) && table_fits) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("weight ", planned.name(), ": the plan has [", planned.shape(0), ", ",
-                   planned.shape(1), "] ", kernels::DTypeName(DTypeOfElement(planned.type())),
-                   " of ", planned.bytes(), " bytes, packed is [", rows, ", ", cols, "] ",
-                   kernels::DTypeName(dtype), " of ", packed.bytes, " bytes"));
-}
-
-// A rank's part of a weight, in the whole one's memory.
-loader::PackedWeight PartOf(const v1::Weight& planned, const loader::PackedWeight& whole) {
-  loader::PackedWeight part = whole;
-  // The columns of a vector are the rows that it is stored in.
-  const bool column = planned.shape(0) == 1 && whole.view.rows != 1;
-  const int64_t row_stride = column ? 1 : whole.view.row_stride;
-  const int64_t first = planned.first_row() * row_stride + planned.first_col();
-  part.view.data =
-      static_cast<const uint8_t*>(whole.view.data) + first * DTypeBytes(whole.view.dtype);
-  part.view.rows = column ? planned.shape(1) : planned.shape(0);
-  part.view.cols = column ? 1 : planned.shape(1);
-  part.bytes = planned.bytes();
-  return part;
 }
 
 }  // namespace

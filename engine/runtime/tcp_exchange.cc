@@ -184,11 +184,14 @@ class TcpExchange::Impl {
 
   // False: failed, and why is in failure().
   bool Swap(std::span<const ExchangeBlock> given, std::span<const ExchangeBlock> taken) {
-    ++swaps_;
+    const size_t blocks = given.size() / peers_.size();
     try {
-      for (int32_t r = 0; r < ranks_; ++r) Post(r, given[r], taken[r]);
-      for (int32_t r = 0; r < ranks_; ++r) {
-        if (r != rank_ && !Finish(r, taken[r])) return false;
+      for (size_t b = 0; b < blocks; ++b) {
+        ++swaps_;
+        for (int32_t r = 0; r < ranks_; ++r) Post(r, given[r * blocks + b], taken[r * blocks + b]);
+        for (int32_t r = 0; r < ranks_; ++r) {
+          if (r != rank_ && !Finish(r, taken[r * blocks + b])) return false;
+        }
       }
     } catch (const std::exception& e) {
       const std::lock_guard lock(mutex_);

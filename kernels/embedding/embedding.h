@@ -1,11 +1,13 @@
-// y[t,:] = table[ids[t],:], widened to f32.
+// y[t,:] = table[ids[t] - first_row,:], widened to f32; zeros where the table has no such row.
 //
-// ids: [tokens]. table: [vocabulary, dim] f32 or bf16, any row stride. y: [tokens, dim] f32, any
-// row stride. REQUIRES: 0 <= ids[t] < table.rows; ids.size() == y.rows; table.cols == y.cols.
+// ids: [tokens]. table: [rows, dim] f32 or bf16, any row stride: rows [first_row, first_row + rows)
+// of the vocabulary, all of it or a rank's share. Over ranks that divide the vocabulary each
+// element of y is zero on all but one, so their sum is exact in any order. y: [tokens, dim] f32,
+// any row stride. REQUIRES: ids[t] >= 0; ids.size() == y.rows; table.cols == y.cols.
 //
 // Aliasing: y overlaps nothing. Exact: no rounding on any instruction set.
 // Threads: one; distinct calls share nothing. Errors: none (ids are checked where requests enter).
-// Allocates nothing. Traffic: a row of the table per token (dense weights), ids and y
+// Allocates nothing. Traffic: a row per token whose row the table has (dense weights), ids and y
 // (activations).
 #ifndef MNEME_KERNELS_EMBEDDING_EMBEDDING_H_
 #define MNEME_KERNELS_EMBEDDING_EMBEDDING_H_
@@ -20,8 +22,11 @@ namespace mneme::kernels {
 
 struct EmbeddingArgs {
   std::span<const int32_t> ids;  // [tokens]
-  TensorView table;              // [vocabulary, dim] f32 or bf16
+  TensorView table;              // [rows, dim] f32 or bf16
+  int64_t first_row = 0;         // the table's, in the vocabulary
   Matrix<float> y;               // [tokens, dim]
+
+  bool has(int32_t id) const { return id >= first_row && id < first_row + table.rows; }
 };
 
 using EmbeddingFn = Traffic (*)(const EmbeddingArgs&);
@@ -33,7 +38,7 @@ Traffic EmbeddingReference(const EmbeddingArgs& args);
 // isa <= DetectIsa() when the result is called.
 EmbeddingFn ResolveEmbedding(DType table, Isa isa);
 
-// What any implementation reports for these shapes.
+// What any implementation reports for these arguments.
 Traffic EmbeddingTraffic(const EmbeddingArgs& args);
 
 }  // namespace mneme::kernels

@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "kernels/embedding/embedding.h"
 #include "kernels/simd/simd.h"
 

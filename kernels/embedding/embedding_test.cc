@@ -73,6 +73,41 @@ TEST(EmbeddingTest, ATokenAloneHasTheBitsItHasInABatch) {
   }
 }
 
+// Ranks that divide the vocabulary, one of them without any of the ids: their sum is the whole.
+TEST(EmbeddingTest, AShareOfTheRowsGivesZerosForTheOthers) {
+  constexpr int64_t kDim = 37;
+  const std::vector<float> table = Normal(10 * kDim, 3);
+  const std::vector<int32_t> ids = {9, 0, 4, 3, 3, 5};
+  const std::vector<int64_t> cuts = {0, 4, 6, 8, 10};
+  std::vector<float> whole(ids.size() * kDim);
+  EmbeddingArgs args;
+  args.ids = ids;
+  args.table = {table.data(), DType::kF32, 10, kDim, kDim};
+  args.y = MakeMatrix(whole.data(), static_cast<int64_t>(ids.size()), kDim);
+  EmbeddingReference(args);
+  for (Isa isa : RunnableIsas()) {
+    std::vector<float> sum(whole.size());
+    uint64_t read = 0;
+    for (size_t r = 0; r + 1 < cuts.size(); ++r) {
+      std::vector<float> want(whole.size(), -77.0f);
+      std::vector<float> got(whole.size(), -77.0f);
+      args.table = {table.data() + cuts[r] * kDim, DType::kF32, cuts[r + 1] - cuts[r], kDim, kDim};
+      args.first_row = cuts[r];
+      args.y.data = want.data();
+      const Traffic traffic = EmbeddingReference(args);
+      args.y.data = got.data();
+      EXPECT_EQ(ResolveEmbedding(DType::kF32, isa)(args), traffic);
+      EXPECT_EQ(got, want) << IsaName(isa) << " rank " << r;
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += got[i];
+      const uint64_t rank_read = traffic.read_bytes[static_cast<int>(TrafficClass::kDenseWeights)];
+      EXPECT_EQ(rank_read == 0, r == 2);
+      read += rank_read;
+    }
+    EXPECT_EQ(sum, whole) << IsaName(isa);
+    EXPECT_EQ(read, whole.size() * 4);
+  }
+}
+
 TEST(EmbeddingTest, NoTokensAreNoWork) {
   EmbeddingArgs args;
   args.table = {nullptr, DType::kBf16, 0, 8, 8};

@@ -10,10 +10,15 @@
 // inverse_norm null: no key norm, score is the plain dot (mean, w and b are then ignored); mean
 // null: rms norm; w null: ones; b null: zeros; directions null: REQUIRES rank == 1, preselect =
 // score. Kept are the top_k keys by preselect, descending, ties by lower index; in that order:
-//   index[t, (h*2 + j)*top_k + i] = r,  score[t, ((h*2 + j)*top_k + i)*rank + ρ] = score[ρ].
+//   index[t, (h*2 + j)*top_k + i] = first_key + r,
+//   score[t, ((h*2 + j)*top_k + i)*rank + ρ] = score[ρ].
+// A rank of several may have key_count keys of each side, from first_key on; they may lie in the
+// whole keys' memory, key_stride keys from one side's to the next one's. A score depends on its key
+// alone, so the best of all ranks' candidates (product_key_merge.h) are the whole's, bit for bit.
 //
 // query: [tokens, chunks*key_dim] f32, already normed. keys: as stored, [heads*2*key_count,
 // key_dim*rank] (k-major, ρ innermost), f32 or bf16, rows contiguous (row_stride = cols).
+// With a key_stride, keys, inverse_norm and mean begin at the first own key of head 0, side 0.
 // inverse_norm, mean: [heads, 2, key_count, rank] f32. norm_weight, norm_bias: [key_dim] f32.
 // row_direction, column_direction: [heads, rank] f32.
 // scratch: ProductKeyCandidatesScratchBytes() bytes, 64-byte aligned.
@@ -39,6 +44,8 @@ struct ProductKeyCandidatesArgs {
   int32_t heads = 0;
   int32_t heads_per_group = 1;
   int32_t key_count = 0;
+  int32_t key_stride = 0;  // 0: key_count
+  int32_t first_key = 0;
   int32_t key_dim = 0;
   int32_t rank = 1;
   int32_t top_k = 0;

@@ -32,13 +32,14 @@ float Score(const ProductKeyCandidatesArgs& args, const float* q, int64_t key, i
 void KeepBest(const ProductKeyCandidatesArgs& args, int64_t token, int32_t head, int32_t side) {
   const int32_t chunk = 2 * (head / args.heads_per_group) + side;
   const float* q = args.query.row(token) + int64_t{chunk} * args.key_dim;
-  const int64_t first_key = (int64_t{head} * 2 + side) * args.key_count;
+  const int32_t stride = args.key_stride > 0 ? args.key_stride : args.key_count;
+  const int64_t first_row = (int64_t{head} * 2 + side) * stride;
   const float* direction = side == 0 ? args.row_direction : args.column_direction;
   std::vector<float> scores(int64_t{args.key_count} * args.rank);
   std::vector<float> preselect(args.key_count, 0.0f);
   for (int32_t r = 0; r < args.key_count; ++r) {
     for (int32_t rho = 0; rho < args.rank; ++rho) {
-      const float score = Score(args, q, first_key + r, rho);
+      const float score = Score(args, q, first_row + r, rho);
       scores[int64_t{r} * args.rank + rho] = score;
       preselect[r] += direction == nullptr ? score : score * direction[head * args.rank + rho];
     }
@@ -51,7 +52,7 @@ void KeepBest(const ProductKeyCandidatesArgs& args, int64_t token, int32_t head,
       if (!taken[r] && (best < 0 || preselect[r] > preselect[best])) best = r;
     }
     taken[best] = true;
-    args.index.row(token)[first_out + i] = best;
+    args.index.row(token)[first_out + i] = args.first_key + best;
     for (int32_t rho = 0; rho < args.rank; ++rho) {
       args.score.row(token)[(first_out + i) * args.rank + rho] =
           scores[int64_t{best} * args.rank + rho];

@@ -283,7 +283,7 @@ void StoreKept(const Side<Key>& side, const Kept<kRank>* kept, int64_t token, in
   int32_t* index = side.args->index.row(token) + side.first_out;
   float* score = side.args->score.row(token) + side.first_out * rank;
   for (int32_t i = 0; i < filled; ++i) {
-    index[i] = kept[i].index;
+    index[i] = side.args->first_key + kept[i].index;
     for (int32_t rho = 0; rho < rank; ++rho) score[i * rank + rho] = kept[i].score[rho];
   }
 }
@@ -294,7 +294,7 @@ void LoadKept(const Side<Key>& side, Kept<kRank>* kept, int64_t token, int32_t f
   const int32_t* index = side.args->index.row(token) + side.first_out;
   const float* score = side.args->score.row(token) + side.first_out * rank;
   for (int32_t i = 0; i < filled; ++i) {
-    kept[i].index = index[i];
+    kept[i].index = index[i] - side.args->first_key;
     for (int32_t rho = 0; rho < rank; ++rho) kept[i].score[rho] = score[i * rank + rho];
     kept[i].preselect = Preselect(score + i * rank, side.direction, rank);
   }
@@ -355,14 +355,15 @@ template <class Key>
 Traffic ProductKeyCandidates(const ProductKeyCandidatesArgs& args) {
   const CandidateScratch scratch = CarveCandidateScratch(
       args.scratch, {args.heads, args.key_count, args.key_dim, args.rank, args.top_k});
-  const int64_t factors = int64_t{args.key_count} * args.rank;
+  const int64_t stride = args.key_stride > 0 ? args.key_stride : args.key_count;
+  const int64_t factors = stride * args.rank;
   for (int32_t h = 0; h < args.heads; ++h) {
     for (int32_t j = 0; j < 2; ++j) {
       const int64_t number = int64_t{h} * 2 + j;
       const float* direction = j == 0 ? args.row_direction : args.column_direction;
       Side<Key> side;
       side.args = &args;
-      side.keys = args.keys.As<Key>().row(number * args.key_count);
+      side.keys = args.keys.As<Key>().row(number * stride);
       side.inverse_norm =
           args.inverse_norm == nullptr ? nullptr : args.inverse_norm + number * factors;
       side.mean = side.inverse_norm == nullptr || args.mean == nullptr

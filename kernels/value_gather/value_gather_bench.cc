@@ -91,7 +91,7 @@ void RunCase(const Case& c) {
   for (int i = 0; i <= kRepetitions; ++i) {
     args.slot = MakeMatrix<const int32_t>(slots.data() + i * uses, c.tokens, c.selections);
     if (c.prefetched) {
-      ValuePrefetch({table, args.slot});
+      ValuePrefetch({.table = table, .slot = args.slot});
       const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(50);
       while (std::chrono::steady_clock::now() < until) {
       }

@@ -14,11 +14,12 @@ float RowElement(const ValueTable& table, int64_t row, int64_t i) {
                                      : reinterpret_cast<const float*>(data)[i];
 }
 
-float PreScore(const ValueGatherArgs& args, int64_t token, int64_t row) {
-  if (args.table.pre_width == 0) return 1.0f;
-  float a = 0;
-  for (int32_t i = 0; i < args.table.pre_width; ++i) {
-    a += RowElement(args.table, row, i) * args.pre_query.row(token)[i];
+float PreScore(const ValueGatherArgs& args, int64_t token, int64_t selection, int64_t row) {
+  const bool given = args.pre_score.data != nullptr;
+  if (args.table.pre_width == 0 && !given) return 1.0f;
+  float a = given ? args.pre_score.row(token)[selection] : 0.0f;
+  for (int32_t i = 0; i < args.table.pre_width && !given; ++i) {
+    a += RowElement(args.table, row, args.table.pre_offset + i) * args.pre_query.row(token)[i];
   }
   if (!args.gelu_pre_score) return a;
   return 0.5f * a * (1.0f + std::erf(a * 0.70710678118654752f));
@@ -26,13 +27,14 @@ float PreScore(const ValueGatherArgs& args, int64_t token, int64_t row) {
 
 }  // namespace
 
-Traffic ValueGatherTraffic(const ValueGatherArgs& args, int64_t distinct_rows) {
+Traffic ValueGatherTraffic(const ValueGatherArgs& args, int64_t uses, int64_t distinct_rows) {
   const int64_t tokens = args.slot.rows;
-  const int64_t per_selection = 1 + (args.expand_groups > 1 ? 1 : 0) + args.cores;
+  const int64_t per_use =
+      (args.expand_groups > 1 ? 1 : 0) + args.cores + (args.pre_score.data != nullptr ? 1 : 0);
   Traffic traffic;
   traffic.Read(TrafficClass::kValueRows, distinct_rows * args.table.row_bytes());
   traffic.Read(TrafficClass::kActivations,
-               tokens * (args.slot.cols * per_selection + args.table.pre_width) * 4);
+               (tokens * (args.slot.cols + args.table.pre_width) + uses * per_use) * 4);
   traffic.Write(TrafficClass::kActivations,
                 tokens * args.table.width * args.expand_groups * int64_t{4});
   return traffic;
@@ -42,9 +44,9 @@ Traffic ValueGatherReference(const ValueGatherArgs& args) {
   const int64_t tokens = args.slot.rows;
   const int64_t selections = args.slot.cols;
   const int32_t width = args.table.width;
-  const int32_t slice = width / args.cores;
+  const int32_t slice = (args.table_width > 0 ? args.table_width : width) / args.cores;
   struct Use {
-    int32_t slot;
+    int64_t slot;
     int64_t token;
     int64_t selection;
   };
@@ -52,16 +54,20 @@ Traffic ValueGatherReference(const ValueGatherArgs& args) {
   for (int64_t t = 0; t < tokens; ++t) {
     std::fill_n(args.y.row(t), int64_t{width} * args.expand_groups, 0.0f);
     std::vector<Use> mine;
-    for (int64_t s = 0; s < selections; ++s) mine.push_back({args.slot.row(t)[s], t, s});
+    for (int64_t s = 0; s < selections; ++s) {
+      const int64_t slot = args.slot.row(t)[s];
+      if (args.share.Has(slot)) mine.push_back({args.share.InMemory(slot), t, s});
+    }
     std::stable_sort(mine.begin(), mine.end(),
                      [](const Use& a, const Use& b) { return a.slot < b.slot; });
     for (const Use& use : mine) {
-      const float a = PreScore(args, t, use.slot);
+      const float a = PreScore(args, t, use.selection, use.slot);
       const int32_t group = args.expand_groups > 1 ? args.group.row(t)[use.selection] : 0;
       float* y = args.y.row(t) + int64_t{group} * width;
       for (int32_t d = 0; d < width; ++d) {
-        const float weight = args.weight.row(t)[use.selection * args.cores + d / slice] * a;
-        y[d] += weight * RowElement(args.table, use.slot, args.table.pre_width + d);
+        const int32_t core = (args.first_col + d) / slice;
+        const float weight = args.weight.row(t)[use.selection * args.cores + core] * a;
+        y[d] += weight * RowElement(args.table, use.slot, args.table.value_start() + d);
       }
     }
     uses.insert(uses.end(), mine.begin(), mine.end());
@@ -83,7 +89,7 @@ Traffic ValueGatherReference(const ValueGatherArgs& args) {
           static_cast<double>(args.table.row_bytes()) / static_cast<double>(users.size());
     }
   }
-  return ValueGatherTraffic(args, distinct);
+  return ValueGatherTraffic(args, static_cast<int64_t>(uses.size()), distinct);
 }
 
 }  // namespace mneme::kernels

@@ -6,6 +6,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -205,6 +206,165 @@ TEST(ValueGatherTest, PrefetchingReadsNothingAndCountsNothing) {
   args.table = p.Args().table;
   args.slot = p.Args().slot;
   EXPECT_TRUE(ValuePrefetch(args) == Traffic());
+}
+
+// One rank's rows, packed one behind the other, as a process that has only these holds them.
+std::vector<uint8_t> PackedRows(const Problem& p, const RowShare& share) {
+  std::vector<uint8_t> packed(share.Count(p.c.rows) * p.row_stride_bytes);
+  int64_t count = 0;
+  for (int32_t row = 0; row < p.c.rows; ++row) {
+    if (!share.Has(row)) continue;
+    RowShare in = share;
+    in.packed = true;
+    std::memcpy(&packed[in.InMemory(row) * p.row_stride_bytes], &p.table[row * p.row_stride_bytes],
+                p.row_stride_bytes);
+    ++count;
+  }
+  EXPECT_EQ(count, share.Count(p.c.rows));
+  return packed;
+}
+
+// Every row belongs to one rank, whatever the last blocks are.
+TEST(RowShareTest, RanksDivideTheRows) {
+  for (int32_t ranks : {1, 2, 3, 5}) {
+    for (int32_t shift : {0, 2, 3}) {
+      for (int64_t rows : {1, 7, 8, 9, 100, 121}) {
+        int64_t sum = 0;
+        for (int32_t r = 0; r < ranks; ++r) {
+          const RowShare share = {r, ranks, shift, true};
+          int64_t next = 0;
+          for (int64_t row = 0; row < rows; ++row) {
+            if (!share.Has(row)) continue;
+            EXPECT_EQ(share.InMemory(row), next++);
+          }
+          EXPECT_EQ(share.Count(rows), next) << ranks << " " << shift << " " << rows;
+          sum += next;
+        }
+        EXPECT_EQ(sum, rows);
+      }
+    }
+  }
+}
+
+// A token of one rank's rows has its sum bit for bit, wherever the rows lie; all ranks' sums are
+// the whole; every row is read by one rank.
+TEST(ValueGatherTest, RanksWithSomeOfTheRowsSumToTheWhole) {
+  for (const Case& c : Cases()) {
+    Problem p(c);
+    if (c.tokens > 1) {
+      for (int64_t t = 0; t < c.tokens; ++t) p.slot[t * c.selections] = c.rows - 1;  // by all
+    }
+    const Outcome whole = Compute(&ValueGatherReference, p.Args());
+    const double eps = std::numeric_limits<float>::epsilon() / 2;
+    const double pre = c.pre_width > 0 ? 2.0 * c.pre_width + 20 : 1.0;
+    const double tolerance =
+        2 * eps * (1.13 * (c.pre_width + 2) + c.selections + 8) * pre * c.selections * 6;
+    for (const auto& [ranks, shift] : {std::pair(2, 0), std::pair(3, 2), std::pair(4, 12)}) {
+      for (Isa isa : Isas()) {
+        SCOPED_TRACE(Name(c, isa));
+        std::vector<float> sum(whole.y.size());
+        std::vector<double> bytes(whole.token_bytes.size());
+        uint64_t read = 0;
+        for (int32_t r = 0; r < ranks; ++r) {
+          ValueGatherArgs args = p.Args();
+          args.share = {r, ranks, shift, false};
+          const Outcome shared = Compute(ResolveValueGather(c.dtype, isa), args);
+          const Outcome reference = Compute(&ValueGatherReference, args);
+          EXPECT_TRUE(shared.traffic == reference.traffic);
+          const std::vector<uint8_t> rows = PackedRows(p, args.share);
+          args.table.data = rows.data();
+          args.table.rows = args.share.Count(c.rows);
+          args.share.packed = true;
+          const Outcome packed = Compute(ResolveValueGather(c.dtype, isa), args);
+          EXPECT_EQ(shared.y, packed.y);
+          EXPECT_EQ(reference.y, Compute(&ValueGatherReference, args).y);
+          EXPECT_EQ(shared.token_bytes, packed.token_bytes);
+          EXPECT_TRUE(shared.traffic == packed.traffic);
+          EXPECT_TRUE(ValuePrefetch({args.table, args.share, args.slot}) == Traffic());
+          for (size_t i = 0; i < sum.size(); ++i) sum[i] += shared.y[i];
+          for (size_t i = 0; i < bytes.size(); ++i) bytes[i] += shared.token_bytes[i] - 2;
+          read += shared.traffic.read_bytes[static_cast<int>(TrafficClass::kValueRows)];
+        }
+        for (size_t i = 0; i < sum.size(); ++i) ASSERT_NEAR(sum[i], whole.y[i], tolerance);
+        EXPECT_EQ(read, whole.traffic.read_bytes[static_cast<int>(TrafficClass::kValueRows)]);
+        for (size_t i = 0; i < bytes.size(); ++i) {
+          EXPECT_NEAR(bytes[i], whole.token_bytes[i] - 2, 1e-6);
+        }
+      }
+    }
+  }
+}
+
+// Some columns of every row: the same bits as of the whole rows, also where a core's slice is cut.
+TEST(ValueGatherTest, SomeColumnsHaveTheBitsOfAllOfThem) {
+  for (const Case& c : Cases()) {
+    if (c.width < 5) continue;
+    const Problem p(c);
+    for (Isa isa : Isas()) {
+      SCOPED_TRACE(Name(c, isa));
+      const ValueGatherFn fn = ResolveValueGather(c.dtype, isa);
+      ValueGatherArgs args = p.Args();
+      // Pre-scores as an input; the same numbers for the whole and the parts.
+      std::vector<float> pre_score(c.tokens * c.selections, 1.0f);
+      std::mt19937 random(5);
+      for (float& x : pre_score) x = static_cast<float>(random() % 1000) / 500 - 1;
+      args.pre_query = {};
+      args.pre_score = MakeMatrix(pre_score.data(), c.tokens, c.selections);
+      args.table.pre_width = 0;
+      args.table.value_offset = c.pre_width;
+      const Outcome whole = Compute(fn, args);
+      const int32_t cuts[] = {0, c.width / 3 + 1, c.width / 2 + 1, c.width};
+      uint64_t read = 0;
+      for (int r = 0; r < 3; ++r) {
+        ValueGatherArgs part = args;
+        part.table.width = cuts[r + 1] - cuts[r];
+        part.table.value_offset = c.pre_width + cuts[r];
+        part.first_col = cuts[r];
+        part.table_width = c.width;
+        const Outcome got = Compute(fn, part);
+        const Outcome reference = Compute(&ValueGatherReference, part);
+        EXPECT_TRUE(got.traffic == reference.traffic);
+        EXPECT_TRUE(ValuePrefetch({part.table, part.share, part.slot}) == Traffic());
+        const int32_t width = part.table.width;
+        for (int64_t t = 0; t < c.tokens; ++t) {
+          for (int32_t g = 0; g < c.expand_groups; ++g) {
+            for (int32_t d = 0; d < width; ++d) {
+              const float want = whole.y[(t * c.expand_groups + g) * c.width + cuts[r] + d];
+              const int64_t at = (t * c.expand_groups + g) * width + d;
+              ASSERT_EQ(got.y[at], want);
+              ASSERT_NEAR(reference.y[at], want, 1e-3);
+            }
+          }
+        }
+        read += got.traffic.read_bytes[static_cast<int>(TrafficClass::kValueRows)];
+      }
+      EXPECT_EQ(read, whole.traffic.read_bytes[static_cast<int>(TrafficClass::kValueRows)]);
+    }
+  }
+}
+
+// The pre-scores that the gather would compute by itself, computed before it.
+TEST(ValueGatherTest, GivenPreScoresTakeTheGeluToo) {
+  for (const Case& c : Cases()) {
+    if (c.pre_width == 0) continue;
+    const Problem p(c);
+    const Outcome fused = Compute(&ValueGatherReference, p.Args());
+    ValueGatherArgs args = p.Args();
+    std::vector<float> pre_score(c.tokens * c.selections);
+    for (int64_t i = 0; i < c.tokens * c.selections; ++i) {
+      const uint8_t* row = args.table.row(p.slot[i]);
+      for (int32_t k = 0; k < c.pre_width; ++k) {
+        const float pre = c.dtype == DType::kF32 ? reinterpret_cast<const float*>(row)[k]
+                                                 : ToFloat(reinterpret_cast<const Bf16*>(row)[k]);
+        pre_score[i] += pre * args.pre_query.row(i / c.selections)[k];
+      }
+    }
+    args.pre_score = MakeMatrix(pre_score.data(), c.tokens, c.selections);
+    args.pre_query = {};
+    args.table.pre_width = 0;
+    args.table.value_offset = c.pre_width;
+    EXPECT_EQ(Compute(&ValueGatherReference, args).y, fused.y);
+  }
 }
 
 TEST(ValueGatherTest, OtherTableTypesAreNotSupported) {

@@ -6,8 +6,8 @@
 
 namespace mneme::kernels {
 
-// distinct_rows: how many rows of the table the call's selections name.
-Traffic ValueGatherTraffic(const ValueGatherArgs& args, int64_t distinct_rows);
+// uses: the call's selections that the share has; distinct_rows: how many rows these name.
+Traffic ValueGatherTraffic(const ValueGatherArgs& args, int64_t uses, int64_t distinct_rows);
 
 }  // namespace mneme::kernels
 

@@ -35,6 +35,9 @@ struct PackedWeight {
   PackedTable table;
   bool in_place = false;  // a view into the mapped file
   int64_t bytes = 0;      // that this weight occupies (a table: all its rows)
+  // Of a part of a weight whose split axis is several equal chunks: rows or columns from the part
+  // of one chunk to that of the next, where it lies in the whole one's memory; 0: side by side.
+  int64_t chunk_stride = 0;
 };
 
 struct PackOptions {

@@ -1,9 +1,11 @@
 #include "tests/model/golden_case.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 namespace mneme::testing {
 
@@ -61,6 +63,24 @@ double StandardDeviation(const std::vector<float>& values) {
   double square = 0;
   for (float v : values) square += (v - mean) * (v - mean);
   return std::sqrt(square / static_cast<double>(values.size()));
+}
+
+double LargestDifference(const std::vector<float>& golden,
+                         const std::vector<std::vector<float>>& got) {
+  size_t i = 0;
+  double largest = 0;
+  for (const auto& row : got) {
+    for (float value : row) {
+      if (i == golden.size()) return std::numeric_limits<double>::infinity();
+      largest = std::max(largest, std::abs(double{value} - golden[i++]));
+    }
+  }
+  return i == golden.size() ? largest : std::numeric_limits<double>::infinity();
+}
+
+int32_t ArgMax(const std::vector<float>& logits, int64_t vocab) {
+  return static_cast<int32_t>(std::max_element(logits.begin(), logits.begin() + vocab) -
+                              logits.begin());
 }
 
 }  // namespace mneme::testing

@@ -36,6 +36,13 @@ class GoldenCase {
 
 double StandardDeviation(const std::vector<float>& values);
 
+// Largest absolute difference, row after row; as many values in both, or infinity.
+double LargestDifference(const std::vector<float>& golden,
+                         const std::vector<std::vector<float>>& got);
+
+// The most likely of the first `vocab` entries.
+int32_t ArgMax(const std::vector<float>& logits, int64_t vocab);
+
 }  // namespace mneme::testing
 
 #endif  // MNEME_TESTS_MODEL_GOLDEN_CASE_H_

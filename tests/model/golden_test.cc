@@ -74,24 +74,6 @@ std::vector<Chunk> WholeInput(const GoldenCase& golden) {
   return {{0, rows[0]}, {1, rows[1]}};
 }
 
-double LargestDifference(const std::vector<float>& golden,
-                         const std::vector<std::vector<float>>& got) {
-  size_t i = 0;
-  double largest = 0;
-  for (const auto& row : got) {
-    for (float value : row) {
-      largest = std::max(largest, std::abs(double{value} - golden.at(i++)));
-    }
-  }
-  EXPECT_EQ(i, golden.size());
-  return largest;
-}
-
-int32_t ArgMax(const std::vector<float>& logits, int64_t vocab) {
-  return static_cast<int32_t>(std::max_element(logits.begin(), logits.begin() + vocab) -
-                              logits.begin());
-}
-
 class GoldenTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenTest, LogitsMatch) {

@@ -1,10 +1,9 @@
-// Actors of the memory layers: product keys and the value gather.
+// Actors of the memory layers' product keys.
 #include <memory>
 
 #include "engine/runtime/actor.h"
 #include "kernels/product_key_candidates/product_key_candidates.h"
 #include "kernels/product_key_select/product_key_select.h"
-#include "kernels/value_gather/value_gather.h"
 
 namespace mneme::runtime {
 namespace {
@@ -26,6 +25,8 @@ class CandidatesActor : public Actor {
     args_.heads = a.heads();
     args_.heads_per_group = a.heads_per_group();
     args_.key_count = a.key_count();
+    args_.key_stride = static_cast<int32_t>(b.Weight(0)->chunk_stride);
+    args_.first_key = a.first_key();
     args_.key_dim = a.key_dim();
     args_.rank = a.rank();
     args_.top_k = a.top_k();
@@ -110,79 +111,14 @@ class SelectActor : public Actor {
   kernels::ProductKeySelectArgs args_;
 };
 
-kernels::ValueTable TableOf(const loader::PackedTable& t) {
-  return {t.data, t.rows, t.row_stride_bytes, t.dtype, t.pre_width, t.width};
-}
-
-class PrefetchActor : public Actor {
- public:
-  explicit PrefetchActor(const ActorBinding& b)
-      : table_(TableOf(b.Weight(0)->table)), slot_(b.Input(0)) {}
-  Traffic Fire(const StepContext& step) override {
-    return kernels::ValuePrefetch({.table = table_, .slot = slot_.View<const int32_t>(step)});
-  }
-
- private:
-  const kernels::ValueTable table_;
-  const RegisterRef slot_;
-};
-
-class GatherActor : public Actor {
- public:
-  explicit GatherActor(const ActorBinding& b)
-      : max_tokens_(b.plan.limits().max_tokens()),
-        selections_(b.actor.attributes().gather().selections()),
-        slot_(b.Input(0)),
-        group_(b.Input(1)),
-        weight_(b.Input(2)),
-        pre_query_(b.Input(3)),
-        y_(b.Output(0)),
-        run_(b.reference_kernels ? kernels::ValueGatherReference
-                                 : kernels::ResolveValueGather(b.Weight(0)->table.dtype, b.isa)) {
-    const v1::Attributes::Gather& a = b.actor.attributes().gather();
-    args_.table = TableOf(b.Weight(0)->table);
-    args_.cores = a.cores();
-    args_.expand_groups = a.expand_groups();
-    args_.gelu_pre_score = a.gelu_pre_score();
-  }
-  Traffic Fire(const StepContext& step) override {
-    args_.pre_query = pre_query_.View<const float>(step);
-    args_.slot = slot_.View<const int32_t>(step);
-    args_.group = group_.View<const int32_t>(step);
-    args_.weight = weight_.View<const float>(step);
-    args_.y = y_.View<float>(step);
-    args_.scratch = step.scratch;
-    args_.token_bytes = step.token_value_row_bytes;
-    return run_(args_);
-  }
-  int64_t ScratchBytes() const override {
-    return kernels::ValueGatherScratchBytes(max_tokens_, selections_);
-  }
-
- private:
-  const int64_t max_tokens_;
-  const int32_t selections_;
-  const RegisterRef slot_;
-  const RegisterRef group_;
-  const RegisterRef weight_;
-  const RegisterRef pre_query_;
-  const RegisterRef y_;
-  const kernels::ValueGatherFn run_;
-  kernels::ValueGatherArgs args_;
-};
-
 }  // namespace
 
-std::unique_ptr<Actor> MakeMemoryActor(const ActorBinding& b) {
+std::unique_ptr<Actor> MakeProductKeyActor(const ActorBinding& b) {
   switch (b.actor.kind()) {
     case v1::PRODUCT_KEY_CANDIDATES:
       return std::make_unique<CandidatesActor>(b);
     case v1::PRODUCT_KEY_SELECT:
       return std::make_unique<SelectActor>(b);
-    case v1::VALUE_PREFETCH:
-      return std::make_unique<PrefetchActor>(b);
-    case v1::VALUE_GATHER:
-      return std::make_unique<GatherActor>(b);
     default:
       return nullptr;
   }

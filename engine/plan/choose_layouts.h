@@ -1,0 +1,25 @@
+// The layouts of a plan: those of least modelled time among those that the options allow.
+#ifndef MNEME_ENGINE_PLAN_CHOOSE_LAYOUTS_H_
+#define MNEME_ENGINE_PLAN_CHOOSE_LAYOUTS_H_
+
+#include "absl/status/statusor.h"
+#include "engine/graph/graph.h"
+#include "engine/plan/compile.h"
+#include "engine/plan/planner.h"
+
+namespace mneme::plan {
+
+struct LayoutChoice {
+  graph::Graph graph;  // the given one, or with pre-scores as operators of their own
+  Choice choice;
+};
+
+// Chooses between the forms of the graph too: columns of tables with pre-values are split where
+// these scores are an operator (graph/pre_scores.h), everything else where they are not.
+// INVALID_ARGUMENT: a pin that cannot be (PinnedSignatures), or pins that do not go together.
+absl::StatusOr<LayoutChoice> ChooseLayouts(const graph::Graph& graph,
+                                           const CompileOptions& options);
+
+}  // namespace mneme::plan
+
+#endif  // MNEME_ENGINE_PLAN_CHOOSE_LAYOUTS_H_
