@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/memory_layer.h"
+#include "engine/graph/moe_layer.h"
 
 namespace mneme::graph {
 namespace {
@@ -51,28 +52,32 @@ class Builder {
     return x;
   }
 
-  // q, k or v: projection, clamp.
+  // q, k or v: projection, and the clamp where nothing comes before it.
   int32_t Project(const std::string& name, int32_t x, int32_t block, Role weight, Role bias,
                   int64_t width) {
-    int32_t y = builder_.Linear(name, x, builder_.Matrix({weight, block}, width, model_.dim),
-                                Bias(model_.attention.qkv_bias, {bias, block}, width));
-    if (model_.attention.clip_qkv) {
-      const int32_t clamped = builder_.Continue(name + ".clamp", y);
-      builder_.Add(name + ".clamp", v1::CLAMP, {y}, {}, {clamped})
-          .attributes.mutable_clamp()
-          ->set_limit(*model_.attention.clip_qkv);
-      y = clamped;
-    }
-    return y;
+    const int32_t y = builder_.Linear(name, x, builder_.Matrix({weight, block}, width, model_.dim),
+                                      Bias(model_.attention.qkv_bias, {bias, block}, width));
+    return model_.attention.clip_after_norm ? y : Clamp(name, y);
   }
 
-  // The norm per head and the rotation that queries and keys get.
+  int32_t Clamp(const std::string& name, int32_t x) {
+    if (!model_.attention.clip_qkv) return x;
+    const int32_t clamped = builder_.Continue(name + ".clamp", x);
+    builder_.Add(name + ".clamp", v1::CLAMP, {x}, {}, {clamped})
+        .attributes.mutable_clamp()
+        ->set_limit(*model_.attention.clip_qkv);
+    return clamped;
+  }
+
+  // The norm and the rotation that queries and keys get, and the clamp where it comes between.
   int32_t Place(const std::string& name, int32_t x, int32_t block, Role weight, Role bias) {
-    const int64_t head_dim = model_.attention.head_dim;
-    if (model_.attention.qk_norm) {
-      x = Norm(name + ".norm", *model_.attention.qk_norm, x, head_dim, {weight, block},
-               {bias, block});
+    const loader::AttentionDescription& a = model_.attention;
+    const int64_t head_dim = a.head_dim;
+    if (a.qk_norm) {
+      x = Norm(name + ".norm", *a.qk_norm, x, a.qk_norm_whole ? builder_.cols(x) : head_dim,
+               {weight, block}, {bias, block});
     }
+    if (a.clip_after_norm) x = Clamp(name, x);
     const int32_t cos =
         builder_.Constant({Role::kRopeCos}, v1::F32, model_.max_sequence_length, head_dim / 2);
     const int32_t sin =
@@ -91,7 +96,8 @@ class Builder {
     const int64_t kv_width = a.kv_heads * a.head_dim;
     int32_t q = Project(prefix + "query", x, block, Role::kQuery, Role::kQueryBias, width);
     int32_t k = Project(prefix + "key", x, block, Role::kKey, Role::kKeyBias, kv_width);
-    const int32_t v = Project(prefix + "value", x, block, Role::kValue, Role::kValueBias, kv_width);
+    int32_t v = Project(prefix + "value", x, block, Role::kValue, Role::kValueBias, kv_width);
+    if (a.clip_after_norm) v = Clamp(prefix + "value", v);
     q = Place(prefix + "query", q, block, Role::kQueryNormWeight, Role::kQueryNormBias);
     k = Place(prefix + "key", k, block, Role::kKeyNormWeight, Role::kKeyNormBias);
 
@@ -115,6 +121,7 @@ class Builder {
   }
 
   int32_t Ffn(int32_t block, int32_t u) {
+    if (model_.moe) return AddMoeLayer(model_, block, u, &builder_);
     const loader::FfnDescription& f = model_.ffn;
     const std::string prefix = absl::StrCat("block.", block, ".ffn.");
     const int32_t up = builder_.Linear(prefix + "up", u,

@@ -7,6 +7,7 @@ constexpr Sbp B = Sbp::B();
 constexpr Sbp P = Sbp::P();
 constexpr Sbp S0 = Sbp::S(0);
 constexpr Sbp S1 = Sbp::S(1);
+constexpr Sbp S2 = Sbp::S(2);
 
 Signature Uniform(const Operator& op, Sbp sbp) {
   Signature s;
@@ -40,6 +41,13 @@ void AddGather(const Operator& op, std::vector<Signature>* to) {
   const bool grouped = op.attributes.gather().expand_groups() > 1;
   if (!pre && !grouped) to->push_back({{B, B, B, B}, {S1}, {S1}});
   to->push_back({{S1, S1, S1, B}, {B}, {P}});
+}
+
+void AddExperts(std::vector<Signature>* to) {
+  to->push_back({{S0, S0, S0}, {B, B, B}, {S0}});
+  // Some of the experts, or some of each one's hidden units.
+  to->push_back({{B, B, B}, {S0, S0, S0}, {P}});
+  to->push_back({{B, B, B}, {S1, S1, S2}, {P}});
 }
 
 }  // namespace
@@ -89,6 +97,13 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
     case v1::PRODUCT_KEY_SELECT:
       // Ranks with some of the keys merge their candidates before: that is an exchange.
       AddElementwise(op, /*columns=*/false, &s);
+      break;
+    case v1::ROUTER:
+      // A choice among all: the row must be whole.
+      AddElementwise(op, /*columns=*/false, &s);
+      break;
+    case v1::EXPERTS:
+      AddExperts(&s);
       break;
     case v1::VALUE_PREFETCH:
       s.push_back({{B}, {S0}, {}});

@@ -37,6 +37,10 @@ Arity ArityOf(v1::OperatorKind kind) {
       return {1, 7, 2};
     case v1::PRODUCT_KEY_SELECT:
       return {2, 2, 5};
+    case v1::ROUTER:
+      return {1, 0, 2};
+    case v1::EXPERTS:
+      return {3, 3, 1};
     case v1::VALUE_PREFETCH:
       return {1, 1, 0};
     case v1::VALUE_GATHER:

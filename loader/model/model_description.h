@@ -31,8 +31,10 @@ struct AttentionDescription {
   int64_t head_dim = 0;
   bool qkv_bias = false;
   bool out_bias = false;
-  std::optional<NormDescription> qk_norm;  // per head of width head_dim, before RoPE
-  std::optional<float> clip_qkv;           // q, k and v clamped to [-clip, clip] before the norm
+  std::optional<NormDescription> qk_norm;  // of q and k, before RoPE
+  bool qk_norm_whole = false;     // over the whole projected width; else per head of width head_dim
+  std::optional<float> clip_qkv;  // q, k and v clamped to [-clip, clip]
+  bool clip_after_norm = false;   // else before it
   RopeDescription rope;
 };
 
@@ -43,6 +45,17 @@ struct FfnDescription {
   Activation activation = Activation::kSwiglu;
   int64_t hidden = 0;
   bool bias = false;
+};
+
+// A Mixture-of-Experts in place of every block's FFN: the router's top_k experts of each token,
+// each down(silu(gate(x)) * up(x)), weighted and summed.
+struct MoeDescription {
+  int64_t experts = 0;
+  int64_t top_k = 0;
+  int64_t hidden = 0;  // of one expert: down's input width
+  // Weights are a softmax over the chosen experts' logits (Mixtral, norm_topk_prob); else over all
+  // experts', of which the chosen ones' are taken.
+  bool renormalise = false;
 };
 
 enum class MemoryKind : uint8_t { kUltraMemV2, kUltraMemV1, kMemoryPlus };
@@ -88,7 +101,7 @@ struct MemoryDescription {
 
 struct ModelDescription {
   std::string family;        // "olmo", ...: which file of loader/families read it
-  std::string architecture;  // "ultramem_v2", "ultramem_v1", "memory_plus", "dense"
+  std::string architecture;  // "ultramem_v2", "ultramem_v1", "memory_plus", "dense", "olmoe"
   int64_t dim = 0;
   int64_t layers = 0;
   int64_t vocab_size = 0;      // ids that may be sampled: [0, vocab_size)
@@ -96,7 +109,8 @@ struct ModelDescription {
   int64_t max_sequence_length = 0;
   AttentionDescription attention;
   FfnDescription ffn;
-  NormDescription block_norm;  // attention and FFN norms
+  std::optional<MoeDescription> moe;  // then there is no ffn
+  NormDescription block_norm;         // attention and FFN norms
   NormDescription final_norm;
   std::optional<NormDescription> embedding_norm;
   bool norm_after = false;  // x += norm(f(x)) instead of x += f(norm(x))
