@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/signatures.h"
+#include "engine/plan/expert_parts.h"
 #include "engine/plan/partition.h"
 #include "engine/plan/place_registers.h"
 #include "engine/plan/plan_of_rank.h"
@@ -36,8 +37,9 @@ absl::Status CheckCounts(const Graph& graph, const v1::StepLimits& l) {
                      l.kv_block_tokens(), ") are more than ", kMaxCount));
   }
   for (const Operator& op : graph.operators) {
-    if (op.kind != v1::VALUE_GATHER) continue;
-    const int64_t selections = op.attributes.gather().selections();
+    if (op.kind != v1::VALUE_GATHER && op.kind != v1::ROUTER) continue;
+    const int64_t selections = op.kind == v1::ROUTER ? op.attributes.router().top_k()
+                                                     : op.attributes.gather().selections();
     if (selections * l.max_tokens() > kMaxCount) {
       return absl::InvalidArgumentError(absl::StrCat("max_tokens ", l.max_tokens(), " of ",
                                                      selections, " selections each are more than ",
@@ -170,6 +172,7 @@ class Compiler {
       weight->set_bytes(w.value_table ? w.rows * w.row_bytes
                                       : w.rows * w.cols * ElementBytes(w.type));
       weight->set_value_table(w.value_table);
+      weight->set_stack(static_cast<int32_t>(w.stack));
       if (w.shared_with >= 0) {
         weight->set_shared_with(loader::WeightName(graph_.weights[w.shared_with].id));
       }
@@ -177,9 +180,10 @@ class Compiler {
     for (size_t i = 0; i < graph_.operators.size(); ++i) SplitWeights(i);
   }
 
-  // Only the weights of linear operators are split, and each has one reader.
+  // Only the weights of linear operators and of experts are split, and each has one reader.
   void SplitWeights(size_t index) {
     const Operator& op = graph_.operators[index];
+    if (op.kind == v1::EXPERTS) return SplitExperts(index);
     if (op.kind != v1::LINEAR) return;
     const Signature& s = choice_.signatures[index];
     for (size_t i = 0; i < op.weights.size(); ++i) {
@@ -188,6 +192,18 @@ class Compiler {
       v1::Layout* layout = plan_.mutable_weights(op.weights[i])->mutable_layout();
       *layout = LayoutOf(s.weights[i]);
       SetParts(partition_.Of(out ? op.outputs[0] : op.inputs[0]), 1, layout);
+    }
+  }
+
+  void SplitExperts(size_t index) {
+    const Operator& op = graph_.operators[index];
+    const Signature& s = choice_.signatures[index];
+    const Parts parts = PartsOfExperts(graph_, op, s, options_.cluster.ranks());
+    if (parts.empty()) return;
+    for (size_t i = 0; i < op.weights.size(); ++i) {
+      v1::Layout* layout = plan_.mutable_weights(op.weights[i])->mutable_layout();
+      *layout = LayoutOf(s.weights[i]);
+      SetParts(parts, 1, layout);
     }
   }
 

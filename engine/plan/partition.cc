@@ -37,8 +37,7 @@ class Groups {
     }
     const int64_t cols = graph_.tensors[root].cols;
     if (granule_[root] > 1 || exact_[root]) return CutEvenly(cols, granule_[root], ranks);
-    Parts parts = CutEvenly(cols, kTile, ranks);
-    return parts.empty() ? CutEvenly(cols, kVector, ranks) : parts;
+    return CutColumns(cols, ranks);
   }
 
   // After all operators are known.
@@ -136,6 +135,11 @@ Parts CutEvenly(int64_t cols, int64_t width, int32_t ranks) {
     begin += count;
   }
   return parts;
+}
+
+Parts CutColumns(int64_t cols, int32_t ranks) {
+  Parts parts = CutEvenly(cols, kTile, ranks);
+  return parts.empty() ? CutEvenly(cols, kVector, ranks) : parts;
 }
 
 HeadParts CutHeads(int32_t heads, int32_t kv_heads, int32_t ranks) {

@@ -25,6 +25,10 @@ using Parts = std::vector<Part>;  // by rank
 // go, the first ranks having one more. Empty where ranks are more than granules.
 Parts CutEvenly(int64_t cols, int64_t width, int32_t ranks);
 
+// Columns that nothing groups: granules of a cache line of bf16 weights, or, where those do not
+// suffice, of a vector.
+Parts CutColumns(int64_t cols, int32_t ranks);
+
 // Query heads and the key-value heads that they read, in heads. Whole groups where there are as
 // many key-value heads as ranks; else several ranks share a key-value head, which each of them
 // keeps. Empty where some rank would have no query head.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/plan/boxing.h"
+#include "engine/plan/expert_parts.h"
 
 namespace mneme::plan {
 namespace {
@@ -91,6 +92,9 @@ class Model {
         bytes = 8.0 * static_cast<double>(heads * a.head_dim() * cost_.context);
         break;
       }
+      case v1::EXPERTS:
+        bytes = ExpertBytesOfToken(graph_, op, s, partition_.ranks());
+        break;
       case v1::VALUE_GATHER: {
         const v1::Attributes::Gather& a = op.attributes.gather();
         const graph::Weight& table = graph_.weights[op.weights[0]];
