@@ -106,6 +106,7 @@ absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeDenseActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeAttentionActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeMemoryActor(const ActorBinding& binding);
+std::unique_ptr<Actor> MakeMoeActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeExchangeActor(const ActorBinding& binding);
 
 }  // namespace mneme::runtime

@@ -15,6 +15,8 @@ bool Reads(v1::OperatorKind kind, int operand, v1::ElementType type) {
     case v1::VALUE_PREFETCH:
     case v1::VALUE_GATHER:
       return type == v1::F32 || (operand == 0 && type == v1::BF16);
+    case v1::EXPERTS:
+      return type == v1::F32 || type == v1::BF16;
     case v1::PRODUCT_KEY_SELECT:
       return type == (operand == 1 ? v1::I32 : v1::F32);
     default:
@@ -38,7 +40,8 @@ absl::Status CheckWeightTypes(const v1::Plan& plan, const v1::Actor& actor) {
 
 absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding) {
   if (absl::Status s = CheckWeightTypes(binding.plan, binding.actor); !s.ok()) return s;
-  for (const auto make : {MakeDenseActor, MakeAttentionActor, MakeMemoryActor, MakeExchangeActor}) {
+  for (const auto make :
+       {MakeDenseActor, MakeAttentionActor, MakeMemoryActor, MakeMoeActor, MakeExchangeActor}) {
     if (std::unique_ptr<Actor> actor = make(binding); actor != nullptr) return actor;
   }
   return absl::InvalidArgumentError(absl::StrCat(

@@ -56,7 +56,7 @@ StepLimits LimitsOf(const v1::StepLimits& l) {
 // The packed weight must be what the plan was made for: the rank's part lies inside it.
 absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& packed) {
   const DType dtype = planned.value_table() ? packed.table.dtype : packed.view.dtype;
-  int64_t rows = packed.view.rows;
+  int64_t rows = packed.view.rows * std::max<int64_t>(1, packed.stack);
   int64_t cols = packed.view.cols;
   if (planned.value_table()) {
     rows = packed.table.rows;
@@ -65,14 +65,18 @@ absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& 
     std::swap(rows, cols);  // vectors are stored as one column
   }
   const bool split = planned.layout().kind() == v1::Layout::SPLIT;
+  // Of stacked matrices, which of them and the rows of each are both rows.
+  const bool stacked = planned.stack() > 0;
+  const int split_axis = planned.layout().axis() - (stacked && planned.layout().axis() > 0 ? 1 : 0);
   const auto fits_along = [&](int axis, int64_t first, int64_t whole) {
-    return split && planned.layout().axis() == axis
-               ? first >= 0 && first + planned.shape(axis) <= whole
-               : planned.shape(axis) == whole;
+    return split && split_axis == axis ? first >= 0 && first + planned.shape(axis) <= whole
+                                       : planned.shape(axis) == whole;
   };
   const bool table_fits = !planned.value_table() || packed.bytes == planned.bytes();
-  if (dtype == DTypeOfElement(planned.type()) && fits_along(0, planned.first_row(), rows) &&
-      fits_along(1, planned.first_col(), cols) && table_fits) {
+  const bool stack_fits = stacked == (packed.stack > 0) && planned.stack() <= packed.stack;
+  if (stack_fits && dtype == DTypeOfElement(planned.type()) &&
+      fits_along(0, planned.first_row(), rows) && fits_along(1, planned.first_col(), cols) &&
+      table_fits) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
@@ -93,6 +97,22 @@ loader::PackedWeight PartOf(const v1::Weight& planned, const loader::PackedWeigh
       static_cast<const uint8_t*>(whole.view.data) + first * DTypeBytes(whole.view.dtype);
   part.view.rows = column ? planned.shape(1) : planned.shape(0);
   part.view.cols = column ? 1 : planned.shape(1);
+  part.bytes = planned.bytes();
+  return part;
+}
+
+// A rank's part of stacked matrices: of each of them, or some.
+loader::PackedWeight PartOfStack(const v1::Weight& planned, const loader::PackedWeight& whole) {
+  loader::PackedWeight part = whole;
+  const int64_t matrix = planned.first_row() / whole.view.rows;
+  const int64_t row = planned.first_row() % whole.view.rows;
+  const int64_t first =
+      matrix * whole.stack_stride + row * whole.view.row_stride + planned.first_col();
+  part.view.data =
+      static_cast<const uint8_t*>(whole.view.data) + first * DTypeBytes(whole.view.dtype);
+  part.stack = planned.stack();
+  part.view.rows = planned.shape(0) / planned.stack();
+  part.view.cols = planned.shape(1);
   part.bytes = planned.bytes();
   return part;
 }
@@ -164,7 +184,8 @@ absl::Status Rank::BindWeights(const loader::PackedWeights& weights) {
         weights.at({static_cast<loader::Role>(owner.role()), owner.layer()});
     if (absl::Status s = CheckWeight(w, packed); !s.ok()) return s;
     if (w.layout().kind() == v1::Layout::SPLIT) {
-      weights_.push_back(&parts_.emplace_back(PartOf(w, packed)));
+      weights_.push_back(
+          &parts_.emplace_back(w.stack() > 0 ? PartOfStack(w, packed) : PartOf(w, packed)));
     } else {
       weights_.push_back(&packed);
     }

@@ -29,9 +29,12 @@ struct PackedTable {
 
 // One weight. `view` for all roles but kMemoryTable. Matrices keep the stored dtype (f32, bf16);
 // vectors (one column: norms, biases), directions, cores and computed weights are f32; shuffles
-// i32.
+// i32. Of stacked matrices (the experts' of a block) it is the first, and the others lie behind it,
+// stack_stride elements apart.
 struct PackedWeight {
   kernels::TensorView view;
+  int64_t stack = 0;  // of stacked matrices: how many
+  int64_t stack_stride = 0;
   PackedTable table;
   bool in_place = false;  // a view into the mapped file
   int64_t bytes = 0;      // that this weight occupies (a table: all its rows)
@@ -53,6 +56,7 @@ struct GeneratedWeight {
   int64_t rows = 0;
   int64_t cols = 0;
   int64_t table_row_bytes = 0;  // of a value table, padding included; else 0
+  int64_t stack = 0;            // of stacked matrices: how many the rows make up; else 0
 };
 
 class PackedWeights {
