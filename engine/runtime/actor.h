@@ -28,6 +28,7 @@ struct StepContext {
   std::span<const int32_t> logit_row_index;
   std::span<const kernels::AttentionSpan> spans;
   double* token_value_row_bytes = nullptr;  // [tokens], added to
+  double* token_expert_bytes = nullptr;
   double* token_kv_bytes = nullptr;
   uint8_t* scratch = nullptr;
 };

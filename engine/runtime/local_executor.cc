@@ -57,7 +57,7 @@ LocalExecutor::LocalExecutor(std::unique_ptr<Exchange> exchange,
       exchange_(std::move(exchange)),
       workers_(std::move(workers)),
       steps_{Step(front().limits()), Step(front().limits())} {
-  for (auto* bytes : {&value_row_bytes_, &kv_bytes_}) {
+  for (auto* bytes : {&value_row_bytes_, &expert_bytes_, &kv_bytes_}) {
     for (std::vector<double>& of_slot : *bytes) of_slot.resize(limits().max_tokens);
   }
   for (size_t r = 0; r < workers_.size(); ++r) {
@@ -107,6 +107,7 @@ const StepResult& LocalExecutor::Combine(int32_t slot) {
   all = front;
   const size_t tokens = front.token_kv_bytes.size();
   std::fill_n(value_row_bytes_[slot].begin(), tokens, 0.0);
+  std::fill_n(expert_bytes_[slot].begin(), tokens, 0.0);
   std::fill_n(kv_bytes_[slot].begin(), tokens, 0.0);
   all.traffic = {};
   all.logit_traffic = {};
@@ -116,10 +117,12 @@ const StepResult& LocalExecutor::Combine(int32_t slot) {
     all.logit_traffic += result.logit_traffic;
     for (size_t t = 0; t < tokens; ++t) {
       value_row_bytes_[slot][t] += result.token_value_row_bytes[t];
+      expert_bytes_[slot][t] += result.token_expert_bytes[t];
       kv_bytes_[slot][t] += result.token_kv_bytes[t];
     }
   }
   all.token_value_row_bytes = {value_row_bytes_[slot].data(), tokens};
+  all.token_expert_bytes = {expert_bytes_[slot].data(), tokens};
   all.token_kv_bytes = {kv_bytes_[slot].data(), tokens};
   return all;
 }

@@ -74,6 +74,7 @@ class LocalExecutor : public Executor {
   // Of several ranks.
   std::array<StepResult, 2> combined_;
   std::array<std::vector<double>, 2> value_row_bytes_;
+  std::array<std::vector<double>, 2> expert_bytes_;
   std::array<std::vector<double>, 2> kv_bytes_;
   // Tensors put together, by name, and of which step.
   struct Traced {

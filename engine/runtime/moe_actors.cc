@@ -66,6 +66,7 @@ class ExpertsActor : public Actor {
     args_.weight = weight_.View<const float>(step);
     args_.y = y_.View<float>(step);
     args_.scratch = step.scratch;
+    args_.token_bytes = step.token_expert_bytes;
     return run_(args_);
   }
   int64_t ScratchBytes() const override {

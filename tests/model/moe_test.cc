@@ -115,7 +115,7 @@ TEST_P(MoeTest, MatchesTheModelWrittenInDouble) {
 }
 
 // Each distinct expert of each block once, on whatever ranks its parts lie; whole ones on every
-// rank.
+// rank. What tokens shared is divided among them.
 TEST_P(MoeTest, AStepReadsTheDistinctExpertsThatItsTokensChose) {
   const loader::MoeDescription& moe = *case_.model.moe;
   const int64_t expert_bytes = 3 * case_.model.dim * moe.hidden * 2;
@@ -135,6 +135,9 @@ TEST_P(MoeTest, AStepReadsTheDistinctExpertsThatItsTokensChose) {
       EXPECT_EQ(ExpertBytesRead(*runner),
                 distinct * static_cast<uint64_t>(expert_bytes * (whole ? ranks : 1)))
           << ranks << " ranks, " << count << " tokens";
+      double shares = 0;
+      for (const double bytes : runner->result().token_expert_bytes) shares += bytes;
+      EXPECT_NEAR(shares, static_cast<double>(ExpertBytesRead(*runner)), 1e-6 * shares);
     }
   }
 }
