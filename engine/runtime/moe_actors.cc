@@ -35,10 +35,9 @@ class RouterActor : public Actor {
 };
 
 // One of the stacked matrices.
-kernels::TensorView MatrixOf(const loader::PackedWeight& w, int64_t index) {
+kernels::TensorView MatrixOf(const loader::PackedWeight& w, size_t index) {
   kernels::TensorView view = w.view;
-  view.data = static_cast<const uint8_t*>(view.data) +
-              index * w.stack_stride * kernels::DTypeBytes(view.dtype);
+  view.data = w.stack[index];
   return view;
 }
 
@@ -52,7 +51,7 @@ class ExpertsActor : public Actor {
         y_(b.Output(0)),
         run_(b.reference_kernels ? kernels::ExpertsReference : kernels::ResolveExperts(b.isa)) {
     const v1::Attributes::Experts& a = b.actor.attributes().experts();
-    for (int64_t e = 0; e < a.experts(); ++e) {
+    for (size_t e = 0; e < b.Weight(0)->stack.size(); ++e) {
       weights_.push_back({.gate = MatrixOf(*b.Weight(0), e),
                           .up = MatrixOf(*b.Weight(1), e),
                           .down = MatrixOf(*b.Weight(2), e)});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -56,7 +57,7 @@ StepLimits LimitsOf(const v1::StepLimits& l) {
 // The packed weight must be what the plan was made for: the rank's part lies inside it.
 absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& packed) {
   const DType dtype = planned.value_table() ? packed.table.dtype : packed.view.dtype;
-  int64_t rows = packed.view.rows * std::max<int64_t>(1, packed.stack);
+  int64_t rows = packed.view.rows * std::max<int64_t>(1, std::ssize(packed.stack));
   int64_t cols = packed.view.cols;
   if (planned.value_table()) {
     rows = packed.table.rows;
@@ -73,7 +74,8 @@ absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& 
                                        : planned.shape(axis) == whole;
   };
   const bool table_fits = !planned.value_table() || packed.bytes == planned.bytes();
-  const bool stack_fits = stacked == (packed.stack > 0) && planned.stack() <= packed.stack;
+  const bool stack_fits =
+      stacked != packed.stack.empty() && planned.stack() <= std::ssize(packed.stack);
   if (stack_fits && dtype == DTypeOfElement(planned.type()) &&
       fits_along(0, planned.first_row(), rows) && fits_along(1, planned.first_col(), cols) &&
       table_fits) {
@@ -106,11 +108,12 @@ loader::PackedWeight PartOfStack(const v1::Weight& planned, const loader::Packed
   loader::PackedWeight part = whole;
   const int64_t matrix = planned.first_row() / whole.view.rows;
   const int64_t row = planned.first_row() % whole.view.rows;
-  const int64_t first =
-      matrix * whole.stack_stride + row * whole.view.row_stride + planned.first_col();
-  part.view.data =
-      static_cast<const uint8_t*>(whole.view.data) + first * DTypeBytes(whole.view.dtype);
-  part.stack = planned.stack();
+  const int64_t first = row * whole.view.row_stride + planned.first_col();
+  part.stack.clear();
+  for (int64_t i = 0; i < planned.stack(); ++i) {
+    part.stack.push_back(whole.stack[matrix + i] + first * DTypeBytes(whole.view.dtype));
+  }
+  part.view.data = part.stack[0];
   part.view.rows = planned.shape(0) / planned.stack();
   part.view.cols = planned.shape(1);
   part.bytes = planned.bytes();

@@ -127,8 +127,9 @@ absl::StatusOr<PackedWeights> PackedWeights::Generate(const ModelDescription& mo
     } else {
       const int64_t rows = weight.rows / std::max<int64_t>(1, weight.stack);
       made.view = {buffer->data(), weight.dtype, rows, weight.cols, weight.cols};
-      made.stack = weight.stack;
-      made.stack_stride = weight.stack > 0 ? rows * weight.cols : 0;
+      for (int64_t i = 0; i < weight.stack; ++i) {
+        made.stack.push_back(buffer->data() + i * made.view.bytes());
+      }
     }
     packed.weights_.emplace(weight.id, made);
     packed.buffers_.push_back(*std::move(buffer));

@@ -29,12 +29,11 @@ struct PackedTable {
 
 // One weight. `view` for all roles but kMemoryTable. Matrices keep the stored dtype (f32, bf16);
 // vectors (one column: norms, biases), directions, cores and computed weights are f32; shuffles
-// i32. Of stacked matrices (the experts' of a block) it is the first, and the others lie behind it,
-// stack_stride elements apart.
+// i32. Of stacked matrices (the experts' of a block) it is the first; all have its shape and
+// stride.
 struct PackedWeight {
   kernels::TensorView view;
-  int64_t stack = 0;  // of stacked matrices: how many
-  int64_t stack_stride = 0;
+  std::vector<const uint8_t*> stack;  // of stacked matrices: where each lies
   PackedTable table;
   bool in_place = false;  // a view into the mapped file
   int64_t bytes = 0;      // that this weight occupies (a table: all its rows)

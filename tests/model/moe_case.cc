@@ -172,13 +172,8 @@ class Plain {
   kernels::TensorView Matrix(int32_t block, Role role, int64_t e) const {
     const loader::PackedWeight& w = weights_.at({role, block});
     kernels::TensorView view = w.view;
-    view.data = static_cast<const uint8_t*>(view.data) +
-                e * view.rows * view.cols * kernels::DTypeBytes(view.dtype);
-    if (view.rows * w.stack != StackedRows(role)) std::abort();
+    view.data = w.stack.at(static_cast<size_t>(e));
     return view;
-  }
-  int64_t StackedRows(Role role) const {
-    return model_.moe->experts * (role == Role::kExpertDown ? model_.dim : model_.moe->hidden);
   }
 
   Vector Experts(int32_t block, const Vector& u) {
