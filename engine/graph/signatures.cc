@@ -94,12 +94,9 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
       s.push_back(keys);
       break;
     }
+    case v1::ROUTER:  // a choice among all: the row must be whole
     case v1::PRODUCT_KEY_SELECT:
       // Ranks with some of the keys merge their candidates before: that is an exchange.
-      AddElementwise(op, /*columns=*/false, &s);
-      break;
-    case v1::ROUTER:
-      // A choice among all: the row must be whole.
       AddElementwise(op, /*columns=*/false, &s);
       break;
     case v1::EXPERTS:
