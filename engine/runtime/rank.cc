@@ -54,10 +54,33 @@ StepLimits LimitsOf(const v1::StepLimits& l) {
           .kv_block_tokens = l.kv_block_tokens()};
 }
 
+// Whether the rank's part lies inside the packed matrices: some of them, or rows or columns of
+// each.
+bool StackFits(const v1::Weight& planned, const loader::PackedWeight& packed) {
+  const int axis = planned.layout().kind() == v1::Layout::SPLIT ? planned.layout().axis() : -1;
+  const int64_t count = planned.stack();
+  const int64_t rows = planned.shape(0) / count;
+  const int64_t first_matrix = axis == 0 ? planned.first_row() / packed.view.rows : 0;
+  const int64_t first_row = axis == 1 ? planned.first_row() : 0;
+  const auto fits_along = [axis](int along, int64_t first, int64_t size, int64_t whole) {
+    return axis == along ? first >= 0 && first + size <= whole : size == whole;
+  };
+  return fits_along(0, first_matrix, count, std::ssize(packed.stack)) &&
+         fits_along(1, first_row, rows, packed.view.rows) &&
+         fits_along(2, planned.first_col(), planned.shape(1), packed.view.cols);
+}
+
+// "[8, 96, 64]" of stacked matrices, "[768, 64]" of one.
+std::string ShapeText(int64_t stack, int64_t rows, int64_t cols) {
+  if (stack == 0) return absl::StrCat("[", rows, ", ", cols, "]");
+  return absl::StrCat("[", stack, ", ", rows / stack, ", ", cols, "]");
+}
+
 // The packed weight must be what the plan was made for: the rank's part lies inside it.
 absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& packed) {
   const DType dtype = planned.value_table() ? packed.table.dtype : packed.view.dtype;
-  int64_t rows = packed.view.rows * std::max<int64_t>(1, std::ssize(packed.stack));
+  const int64_t stack = std::ssize(packed.stack);
+  int64_t rows = packed.view.rows * std::max<int64_t>(1, stack);
   int64_t cols = packed.view.cols;
   if (planned.value_table()) {
     rows = packed.table.rows;
@@ -66,25 +89,21 @@ absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& 
     std::swap(rows, cols);  // vectors are stored as one column
   }
   const bool split = planned.layout().kind() == v1::Layout::SPLIT;
-  // Of stacked matrices, which of them and the rows of each are both rows.
-  const bool stacked = planned.stack() > 0;
-  const int split_axis = planned.layout().axis() - (stacked && planned.layout().axis() > 0 ? 1 : 0);
   const auto fits_along = [&](int axis, int64_t first, int64_t whole) {
-    return split && split_axis == axis ? first >= 0 && first + planned.shape(axis) <= whole
-                                       : planned.shape(axis) == whole;
+    return split && planned.layout().axis() == axis
+               ? first >= 0 && first + planned.shape(axis) <= whole
+               : planned.shape(axis) == whole;
   };
+  const bool fits = planned.stack() > 0 ? stack > 0 && StackFits(planned, packed)
+                                        : stack == 0 && fits_along(0, planned.first_row(), rows) &&
+                                              fits_along(1, planned.first_col(), cols);
   const bool table_fits = !planned.value_table() || packed.bytes == planned.bytes();
-  const bool stack_fits =
-      stacked != packed.stack.empty() && planned.stack() <= std::ssize(packed.stack);
-  if (stack_fits && dtype == DTypeOfElement(planned.type()) &&
-      fits_along(0, planned.first_row(), rows) && fits_along(1, planned.first_col(), cols) &&
-      table_fits) {
-    return absl::OkStatus();
-  }
+  if (dtype == DTypeOfElement(planned.type()) && fits && table_fits) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("weight ", planned.name(), ": the plan has [", planned.shape(0), ", ",
-                   planned.shape(1), "] ", kernels::DTypeName(DTypeOfElement(planned.type())),
-                   " of ", planned.bytes(), " bytes, packed is [", rows, ", ", cols, "] ",
+      absl::StrCat("weight ", planned.name(), ": the plan has ",
+                   ShapeText(planned.stack(), planned.shape(0), planned.shape(1)), " ",
+                   kernels::DTypeName(DTypeOfElement(planned.type())), " of ", planned.bytes(),
+                   " bytes, packed is ", ShapeText(stack, rows, cols), " ",
                    kernels::DTypeName(dtype), " of ", packed.bytes, " bytes"));
 }
 

@@ -182,5 +182,28 @@ TEST(MoeSplitTest, ExpertsAreSplitInsideElseByExpertElseNotAtAll) {
   EXPECT_EQ(signatures("few", 3), Set{kWhole});
 }
 
+// As many rows in all, but other matrices.
+TEST(MoeWeightsTest, OtherExpertsThanThePlansAreRefusedByName) {
+  for (const int32_t ranks : {1, 2}) {
+    ModelOptions options;
+    options.ranks = ranks;
+    options.cost.exchange_seconds = 0;
+    options.cost.exchange_seconds_per_rank = 0;
+    PlannedModel planned =
+        PlanDescription("wide", MoeCaseOf("wide").model, v1::BF16, options).value();
+    const loader::PackedWeights weights = GenerateModel(planned, /*seed=*/1).value();
+    for (v1::Weight& w : *planned.plan.mutable_weights()) {
+      if (w.name() == "block.1.expert_up") w.set_stack(4);
+    }
+    const absl::Status status =
+        runtime::LocalExecutor::Create(planned.plan, weights, false).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(status.message(),
+              absl::StrCat("weight block.1.expert_up: the plan has [4, ", ranks == 1 ? 192 : 64,
+                           ", 64] bf16 of ", ranks == 1 ? 98304 : 32768,
+                           " bytes, packed is [8, 96, 64] bf16 of 98304 bytes"));
+  }
+}
+
 }  // namespace
 }  // namespace mneme::testing
