@@ -87,6 +87,7 @@ struct Graph {
 //                                                                              group, [weight]
 //   ROUTER                 logits                                              expert, weight
 //   EXPERTS                x, expert, weight     gate, up, down                y
+//   ROW_GATE               x, gate                                             y
 //   VALUE_PREFETCH         slot                  table
 //   VALUE_GATHER           slot, group, weight,  table                         y
 //                          [pre_query]

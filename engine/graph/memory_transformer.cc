@@ -1,5 +1,6 @@
 #include "engine/graph/memory_transformer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -120,27 +121,45 @@ class Builder {
                            Bias(a.out_bias, {Role::kAttentionOutBias, block}, model_.dim));
   }
 
+  bool HasExperts(int32_t block) const {
+    if (!model_.moe) return false;
+    const std::vector<int64_t>& dense = model_.moe->dense_blocks;
+    return std::find(dense.begin(), dense.end(), block) == dense.end();
+  }
+
   int32_t Ffn(int32_t block, int32_t u) {
-    if (model_.moe) return AddMoeLayer(model_, block, u, &builder_);
+    if (!HasExperts(block)) return DenseFfn(block, u, model_.ffn.hidden);
+    const int32_t experts = AddMoeLayer(model_, block, u, &builder_);
+    if (model_.moe->shared_hidden == 0) return experts;
+    const std::string prefix = absl::StrCat("block.", block, ".");
+    const int32_t shared = DenseFfn(block, u, model_.moe->shared_hidden);
+    const int32_t gate = builder_.Linear(
+        prefix + "shared_gate", u, builder_.Matrix({Role::kSharedGate, block}, 1, model_.dim));
+    const int32_t gated = builder_.NewTensor(prefix + "shared", model_.dim);
+    builder_.Add(prefix + "shared", v1::ROW_GATE, {shared, gate}, {}, {gated});
+    return builder_.Add(prefix + "experts_and_shared", experts, gated);
+  }
+
+  int32_t DenseFfn(int32_t block, int32_t u, int64_t width) {
     const loader::FfnDescription& f = model_.ffn;
     const std::string prefix = absl::StrCat("block.", block, ".ffn.");
-    const int32_t up = builder_.Linear(prefix + "up", u,
-                                       builder_.Matrix({Role::kFfnUp, block}, f.hidden, model_.dim),
-                                       Bias(f.bias, {Role::kFfnUpBias, block}, f.hidden));
+    const int32_t up =
+        builder_.Linear(prefix + "up", u, builder_.Matrix({Role::kFfnUp, block}, width, model_.dim),
+                        Bias(f.bias, {Role::kFfnUpBias, block}, width));
     int32_t gate = -1;
     if (f.activation == loader::Activation::kSwiglu) {
       gate = builder_.Linear(prefix + "gate", u,
-                             builder_.Matrix({Role::kFfnGate, block}, f.hidden, model_.dim),
-                             Bias(f.bias, {Role::kFfnGateBias, block}, f.hidden));
+                             builder_.Matrix({Role::kFfnGate, block}, width, model_.dim),
+                             Bias(f.bias, {Role::kFfnGateBias, block}, width));
     }
-    const int32_t hidden = builder_.NewTensor(prefix + "activation", f.hidden);
+    const int32_t hidden = builder_.NewTensor(prefix + "activation", width);
     builder_.Add(prefix + "activation", v1::ACTIVATION, {up, gate}, {}, {hidden})
         .attributes.mutable_activation()
         ->set_kind(f.activation == loader::Activation::kSwiglu ? v1::Attributes::Activation::SWIGLU
                    : f.activation == loader::Activation::kGelu ? v1::Attributes::Activation::GELU
                                                                : v1::Attributes::Activation::RELU);
     return builder_.Linear(prefix + "down", hidden,
-                           builder_.Matrix({Role::kFfnDown, block}, model_.dim, f.hidden),
+                           builder_.Matrix({Role::kFfnDown, block}, model_.dim, width),
                            Bias(f.bias, {Role::kFfnDownBias, block}, model_.dim));
   }
 

@@ -79,6 +79,26 @@ TEST(MemoryTransformerTest, AMixtureOfExpertsStandsInPlaceOfTheFfn) {
   EXPECT_EQ(down.cols, 96);
 }
 
+TEST(MemoryTransformerTest, ExpertsMayHaveASharedOneAndSomeBlocksNone) {
+  loader::ModelDescription model = MoeTestModel(3);
+  model.moe->shared_hidden = 48;
+  model.moe->dense_blocks = {1};
+  model.ffn.hidden = 128;
+  const Graph graph = BuildMemoryTransformer(model, Bf16Weights());
+  EXPECT_EQ(Validate(graph), "");
+  EXPECT_EQ(Position(graph, "block.1.experts"), -1);
+  EXPECT_EQ(Position(graph, "block.1.shared"), -1);
+  const Operator& dense = graph.operators[Position(graph, "block.1.ffn.up")];
+  EXPECT_EQ(graph.weights[dense.weights[0]].rows, 128);
+  const Operator& shared = graph.operators[Position(graph, "block.2.ffn.up")];
+  EXPECT_EQ(graph.weights[shared.weights[0]].rows, 48);
+  EXPECT_EQ(graph.tensors[shared.inputs[0]].name, "block.2.ffn_norm");
+  const int gate = Position(graph, "block.2.shared");
+  EXPECT_EQ(graph.tensors[graph.operators[gate].inputs[0]].name, "block.2.ffn.down");
+  EXPECT_EQ(graph.tensors[graph.operators[gate].inputs[1]].name, "block.2.shared_gate");
+  EXPECT_EQ(graph.operators[gate + 1].name, "block.2.experts_and_shared");
+}
+
 // Projection, norm over the whole width, clamp, rotation; the value has only the clamp.
 TEST(MemoryTransformerTest, TheClampMayComeAfterANormOfTheWholeWidth) {
   loader::ModelDescription model = MoeTestModel(1);

@@ -49,6 +49,10 @@ class Shapes {
       case v1::PRODUCT_KEY_SELECT:
         Select();
         break;
+      case v1::ROW_GATE:
+        Columns("gate", op_.inputs[1], 1);
+        Same("y", op_.outputs[0]);
+        break;
       case v1::ROUTER:
         Router();
         break;

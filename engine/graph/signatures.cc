@@ -99,6 +99,11 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
       // Ranks with some of the keys merge their candidates before: that is an exchange.
       AddElementwise(op, /*columns=*/false, &s);
       break;
+    case v1::ROW_GATE:
+      s.push_back({{S0, S0}, {}, {S0}});
+      s.push_back({{S1, B}, {}, {S1}});
+      s.push_back({{P, B}, {}, {P}});
+      break;
     case v1::EXPERTS:
       AddExperts(&s);
       break;

@@ -75,6 +75,14 @@ TEST(SignaturesTest, ExpertsAreSplitByExpertOrInsideEach) {
             (std::set<std::string>{"(B, B, B) -> B", "(S(0), B, B) -> S(0)"}));
 }
 
+TEST(SignaturesTest, ASharedExpertsGateTakesPartialSums) {
+  loader::ModelDescription model = MoeTestModel(1);
+  model.moe->shared_hidden = 48;
+  EXPECT_EQ(Names(BuildMemoryTransformer(model, Bf16Weights()), "block.0.shared"),
+            (std::set<std::string>{"(B, B) -> B", "(S(0), S(0)) -> S(0)", "(S(1), B) -> S(1)",
+                                   "(P, B) -> P"}));
+}
+
 TEST(SignaturesTest, ABiasForbidsPartialSums) {
   loader::ModelDescription model = DenseTestModel(1);
   model.ffn.bias = true;

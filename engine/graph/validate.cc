@@ -32,6 +32,7 @@ Arity ArityOf(v1::OperatorKind kind) {
       return {2, 0, 0};
     case v1::ACTIVATION:
     case v1::ADDITION:
+    case v1::ROW_GATE:
       return {2, 0, 1};
     case v1::PRODUCT_KEY_CANDIDATES:
       return {1, 7, 2};

@@ -114,7 +114,9 @@ TEST_F(ValidateTest, ShapesFitInEveryOperator) {
 }
 
 TEST_F(ValidateTest, ShapesOfAMixtureOfExpertsFit) {
-  const Graph good = BuildMemoryTransformer(MoeTestModel(1), Bf16Weights());
+  loader::ModelDescription model = MoeTestModel(1);
+  model.moe->shared_hidden = 48;
+  const Graph good = BuildMemoryTransformer(model, Bf16Weights());
   const struct {
     std::function<void()> spoil;
     const char* error;
@@ -135,6 +137,10 @@ TEST_F(ValidateTest, ShapesOfAMixtureOfExpertsFit) {
        "block.0.experts: block.0.expert_down's rows is 504, must be 512"},
       {[&] { Output("block.0.experts").cols = 63; },
        "block.0.experts: y's columns is 63, must be 64"},
+      {[&] { Op("block.0.shared").inputs[1] = Op("block.0.shared").inputs[0]; },
+       "block.0.shared: gate's columns is 64, must be 1"},
+      {[&] { Output("block.0.shared").cols = 32; },
+       "block.0.shared: y's columns is 32, must be 64"},
       {[&] { Op("block.0.experts").weights[0] = -1; },
        "block.0.experts: operand 3 of inputs, weights, outputs is absent"},
   };

@@ -81,6 +81,7 @@ class Groups {
         break;
       case v1::CLAMP:
       case v1::SELECT_ROWS:
+      case v1::ROW_GATE:
         Join(op.inputs[0], op.outputs[0]);
         break;
       case v1::ACTIVATION:

@@ -1,10 +1,11 @@
-// Actors of a Mixture-of-Experts: the router and the experts.
+// Actors of a Mixture-of-Experts: the router, the experts, the gate of a shared one.
 #include <memory>
 #include <vector>
 
 #include "engine/runtime/actor.h"
 #include "kernels/experts/experts.h"
 #include "kernels/router/router.h"
+#include "kernels/row_gate/row_gate.h"
 
 namespace mneme::runtime {
 namespace {
@@ -87,6 +88,26 @@ class ExpertsActor : public Actor {
   kernels::ExpertsArgs args_;
 };
 
+class RowGateActor : public Actor {
+ public:
+  explicit RowGateActor(const ActorBinding& b)
+      : x_(b.Input(0)),
+        gate_(b.Input(1)),
+        y_(b.Output(0)),
+        run_(b.reference_kernels ? kernels::RowGateReference : kernels::ResolveRowGate(b.isa)) {}
+  Traffic Fire(const StepContext& step) override {
+    return run_({.x = x_.View<const float>(step),
+                 .gate = gate_.View<const float>(step),
+                 .y = y_.View<float>(step)});
+  }
+
+ private:
+  const RegisterRef x_;
+  const RegisterRef gate_;
+  const RegisterRef y_;
+  const kernels::RowGateFn run_;
+};
+
 }  // namespace
 
 std::unique_ptr<Actor> MakeMoeActor(const ActorBinding& b) {
@@ -95,6 +116,8 @@ std::unique_ptr<Actor> MakeMoeActor(const ActorBinding& b) {
       return std::make_unique<RouterActor>(b);
     case v1::EXPERTS:
       return std::make_unique<ExpertsActor>(b);
+    case v1::ROW_GATE:
+      return std::make_unique<RowGateActor>(b);
     default:
       return nullptr;
   }

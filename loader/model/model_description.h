@@ -47,8 +47,9 @@ struct FfnDescription {
   bool bias = false;
 };
 
-// A Mixture-of-Experts in place of every block's FFN: the router's top_k experts of each token,
-// each down(silu(gate(x)) * up(x)), weighted and summed.
+// A Mixture-of-Experts in place of blocks' FFNs: the router's top_k experts of each token, each
+// down(silu(gate(x)) * up(x)), weighted and summed; beside them, where there is one, an FFN that
+// all tokens go through, times a sigmoid of the token's own.
 struct MoeDescription {
   int64_t experts = 0;
   int64_t top_k = 0;
@@ -56,6 +57,8 @@ struct MoeDescription {
   // Weights are a softmax over the chosen experts' logits (Mixtral, norm_topk_prob); else over all
   // experts', of which the chosen ones' are taken.
   bool renormalise = false;
+  int64_t shared_hidden = 0;               // of the FFN for all tokens; 0: none
+  std::vector<int64_t> dense_blocks = {};  // that have the model's FFN instead
 };
 
 enum class MemoryKind : uint8_t { kUltraMemV2, kUltraMemV1, kMemoryPlus };
@@ -109,7 +112,7 @@ struct ModelDescription {
   int64_t max_sequence_length = 0;
   AttentionDescription attention;
   FfnDescription ffn;
-  std::optional<MoeDescription> moe;  // then there is no ffn
+  std::optional<MoeDescription> moe;  // then only its dense blocks have the ffn
   NormDescription block_norm;         // attention and FFN norms
   NormDescription final_norm;
   std::optional<NormDescription> embedding_norm;

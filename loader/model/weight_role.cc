@@ -69,13 +69,14 @@ constexpr RoleName kNames[] = {
     {Role::kExpertGate, Place::kBlock, "expert_gate"},
     {Role::kExpertUp, Place::kBlock, "expert_up"},
     {Role::kExpertDown, Place::kBlock, "expert_down"},
+    {Role::kSharedGate, Place::kBlock, "shared_gate"},
 };
 
 constexpr bool InOrder() {
   for (size_t i = 0; i < std::size(kNames); ++i) {
     if (kNames[i].role != static_cast<Role>(i)) return false;
   }
-  return std::size(kNames) == static_cast<size_t>(Role::kExpertDown) + 1;
+  return std::size(kNames) == static_cast<size_t>(Role::kSharedGate) + 1;
 }
 static_assert(InOrder(), "every role has a name, in its place");
 

@@ -37,7 +37,7 @@ enum class Role : uint8_t {
   kAttentionOutBias,
   kFfnNormWeight,  // [dim]
   kFfnNormBias,
-  kFfnUp,    // [hidden, dim]
+  kFfnUp,    // [hidden, dim]; beside experts these are the shared FFN's
   kFfnGate,  // [hidden, dim]; kSwiglu only
   kFfnUpBias,
   kFfnGateBias,
@@ -65,6 +65,7 @@ enum class Role : uint8_t {
   kExpertGate,  // [experts*hidden, dim]
   kExpertUp,    // [experts*hidden, dim]
   kExpertDown,  // [experts*dim, hidden]
+  kSharedGate,  // [1, dim]
 };
 
 struct WeightId {

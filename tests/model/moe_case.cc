@@ -46,6 +46,16 @@ ModelDescription Mixtral() {
   return model;
 }
 
+ModelDescription Qwen2() {
+  ModelDescription model = Mixtral();
+  model.attention.qkv_bias = true;
+  model.moe->renormalise = false;
+  model.moe->shared_hidden = 80;
+  model.moe->dense_blocks = {1};
+  model.ffn.hidden = 112;
+  return model;
+}
+
 class Plain {
  public:
   Plain(const ModelDescription& model, const loader::PackedWeights& weights)
@@ -60,7 +70,7 @@ class Plain {
       Attention(block, &x);
       for (Vector& row : x) {
         const Vector u = RmsNorm(row, {Role::kFfnNormWeight, block}, model_.block_norm.eps);
-        AddTo(Experts(block, u), 1, &row);
+        AddTo(Ffn(block, u), 1, &row);
       }
     }
     for (const Vector& row : x) {
@@ -105,6 +115,13 @@ class Plain {
   Vector Project(int32_t block, Role role, const Vector& x) const {
     return Times(weights_.at({role, block}).view, x);
   }
+  Vector Project(int32_t block, Role role, Role bias, const Vector& x) const {
+    Vector y = Project(block, role, x);
+    if (!model_.attention.qkv_bias) return y;
+    const float* add = weights_.at({bias, block}).view.As<float>().data;
+    for (size_t i = 0; i < y.size(); ++i) y[i] += add[i];
+    return y;
+  }
   void Clip(Vector* x) const {
     if (!model_.attention.clip_qkv) return;
     const double clip = *model_.attention.clip_qkv;
@@ -136,11 +153,11 @@ class Plain {
     for (size_t t = 0; t < x->size(); ++t) {
       const Vector h = RmsNorm((*x)[t], {Role::kAttentionNormWeight, block}, model_.block_norm.eps);
       const auto position = static_cast<int64_t>(t);
-      const Vector q =
-          Placed(Project(block, Role::kQuery, h), {Role::kQueryNormWeight, block}, position);
-      keys.push_back(
-          Placed(Project(block, Role::kKey, h), {Role::kKeyNormWeight, block}, position));
-      values.push_back(Project(block, Role::kValue, h));
+      const Vector q = Placed(Project(block, Role::kQuery, Role::kQueryBias, h),
+                              {Role::kQueryNormWeight, block}, position);
+      keys.push_back(Placed(Project(block, Role::kKey, Role::kKeyBias, h),
+                            {Role::kKeyNormWeight, block}, position));
+      values.push_back(Project(block, Role::kValue, Role::kValueBias, h));
       Clip(&values.back());
       Vector y(static_cast<size_t>(a.heads * a.head_dim));
       for (int64_t head = 0; head < a.heads; ++head) Attend(q, keys, values, head, &y);
@@ -176,6 +193,31 @@ class Plain {
     return view;
   }
 
+  // down(silu(gate(u)) · up(u)).
+  static Vector Gated(const kernels::TensorView& gate, const kernels::TensorView& up,
+                      const kernels::TensorView& down, const Vector& u) {
+    const Vector g = Times(gate, u);
+    Vector hidden = Times(up, u);
+    for (size_t i = 0; i < hidden.size(); ++i) hidden[i] *= g[i] / (1 + std::exp(-g[i]));
+    return Times(down, hidden);
+  }
+
+  Vector Ffn(int32_t block, const Vector& u) {
+    const loader::MoeDescription& moe = *model_.moe;
+    const auto dense = [&] {
+      return Gated(weights_.at({Role::kFfnGate, block}).view,
+                   weights_.at({Role::kFfnUp, block}).view,
+                   weights_.at({Role::kFfnDown, block}).view, u);
+    };
+    if (std::count(moe.dense_blocks.begin(), moe.dense_blocks.end(), block) > 0) return dense();
+    Vector y = Experts(block, u);
+    if (moe.shared_hidden > 0) {
+      const double gate = Project(block, Role::kSharedGate, u)[0];
+      AddTo(dense(), 1 / (1 + std::exp(-gate)), &y);
+    }
+    return y;
+  }
+
   Vector Experts(int32_t block, const Vector& u) {
     const loader::MoeDescription& moe = *model_.moe;
     const Vector logits = Project(block, Role::kRouter, u);
@@ -193,10 +235,9 @@ class Plain {
     for (int32_t e : moe.renormalise ? chosen : order) sum += std::exp(logits[e]);
     Vector y(u.size());
     for (int32_t e : chosen) {
-      const Vector gate = Times(Matrix(block, Role::kExpertGate, e), u);
-      Vector hidden = Times(Matrix(block, Role::kExpertUp, e), u);
-      for (size_t i = 0; i < hidden.size(); ++i) hidden[i] *= gate[i] / (1 + std::exp(-gate[i]));
-      AddTo(Times(Matrix(block, Role::kExpertDown, e), hidden), std::exp(logits[e]) / sum, &y);
+      AddTo(Gated(Matrix(block, Role::kExpertGate, e), Matrix(block, Role::kExpertUp, e),
+                  Matrix(block, Role::kExpertDown, e), u),
+            std::exp(logits[e]) / sum, &y);
     }
     out_.experts[block].push_back(chosen);
     return y;
@@ -213,7 +254,8 @@ const std::vector<MoeCase>& MoeCases() {
   static const auto* const kCases = new std::vector<MoeCase>{{"wide", Olmoe(8, 2, 96)},
                                                              {"narrow", Olmoe(9, 4, 16)},
                                                              {"few", Olmoe(2, 1, 16)},
-                                                             {"mixtral", Mixtral()}};
+                                                             {"mixtral", Mixtral()},
+                                                             {"qwen2", Qwen2()}};
   return *kCases;
 }
 

@@ -19,18 +19,20 @@ struct MoeCase {
 
 // "wide": OLMoE with experts wide enough to be split inside; "narrow": with experts that are not,
 // so that ranks have some of them; "few": neither pays, and on more than two ranks neither can be;
-// "mixtral": weights of a softmax over the chosen, grouped key-value heads, no q and k norm.
+// "mixtral": weights of a softmax over the chosen, grouped key-value heads, no q and k norm;
+// "qwen2": with a shared expert and biases of q, k and v, the block between with an FFN instead.
 const std::vector<MoeCase>& MoeCases();
 const MoeCase& MoeCaseOf(const std::string& name);
 
 struct PlainOutputs {
-  std::vector<std::vector<double>> logits;                 // by token
-  std::vector<std::vector<std::vector<int32_t>>> experts;  // by block and token, ascending
+  std::vector<std::vector<double>> logits;  // by token
+  // By block and token, ascending; of a block without experts empty.
+  std::vector<std::vector<std::vector<int32_t>>> experts;
   double least_gap = 0;  // between the last chosen router logit and the next, over all
 };
 
-// A sequence of tokens from position 0 on. REQUIRES: an RMS-normed pre-norm model with experts and
-// without biases, as the cases are.
+// A sequence of tokens from position 0 on. REQUIRES: an RMS-normed pre-norm model with experts, as
+// the cases are.
 PlainOutputs RunPlainly(const loader::ModelDescription& model, const loader::PackedWeights& weights,
                         const std::vector<int32_t>& tokens);
 

@@ -2,8 +2,6 @@
 // ranks and with every implementation of the kernels, against the model written down in double; the
 // bytes of experts that a step reads; and which way the experts are split.
 
-#include <algorithm>
-#include <cmath>
 #include <set>
 #include <string>
 #include <vector>
@@ -80,6 +78,7 @@ void ExpectMatches(const PlainOutputs& plain, RankRunner* runner,
     }
   }
   for (size_t block = 0; block < plain.experts.size(); ++block) {
+    if (plain.experts[block].empty()) continue;
     const auto expert =
         runner->executor().Trace(absl::StrCat("block.", block, ".router.expert")).As<int32_t>();
     ASSERT_EQ(expert.rows, static_cast<int64_t>(tokens.size()));
@@ -128,8 +127,10 @@ TEST_P(MoeTest, AStepReadsTheDistinctExpertsThatItsTokensChose) {
       runner->Run({{0, Tokens(count)}});
       uint64_t distinct = 0;
       for (int64_t block = 0; block < case_.model.layers; ++block) {
-        const auto expert =
-            runner->executor().Trace(absl::StrCat("block.", block, ".router.expert")).As<int32_t>();
+        const kernels::TensorView trace =
+            runner->executor().Trace(absl::StrCat("block.", block, ".router.expert"));
+        if (trace.empty()) continue;  // a block without experts
+        const auto expert = trace.As<int32_t>();
         distinct += std::set<int32_t>(expert.data, expert.data + expert.rows * expert.cols).size();
       }
       EXPECT_EQ(ExpertBytesRead(*runner),
@@ -160,7 +161,8 @@ TEST_P(MoeTest, ATokenReadsNoMoreThanThePlanPredicts) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, MoeTest, ::testing::Values("wide", "narrow", "few", "mixtral"),
+INSTANTIATE_TEST_SUITE_P(Cases, MoeTest,
+                         ::testing::Values("wide", "narrow", "few", "mixtral", "qwen2"),
                          [](const auto& info) { return info.param; });
 
 TEST(MoeSplitTest, ExpertsAreSplitInsideElseByExpertElseNotAtAll) {
@@ -168,7 +170,7 @@ TEST(MoeSplitTest, ExpertsAreSplitInsideElseByExpertElseNotAtAll) {
   const auto signatures = [](const char* name, int32_t ranks) {
     return ExpertSignatures(Runner(MoeCaseOf(name), v1::BF16, ranks)->plan());
   };
-  for (const char* name : {"wide", "narrow", "few", "mixtral"}) {
+  for (const char* name : {"wide", "narrow", "few", "mixtral", "qwen2"}) {
     EXPECT_EQ(signatures(name, 1), Set{kWhole}) << name;
   }
   for (const int32_t ranks : {2, 3, 4}) {
