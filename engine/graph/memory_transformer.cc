@@ -116,6 +116,7 @@ class Builder {
     attributes->set_kv_heads(a.kv_heads);
     attributes->set_head_dim(a.head_dim);
     attributes->set_scale(1.0f / std::sqrt(static_cast<float>(a.head_dim)));
+    if (!a.windows.empty()) attributes->set_window(static_cast<int32_t>(a.windows[block]));
     return builder_.Linear(prefix + "attention_out", y,
                            builder_.Matrix({Role::kAttentionOut, block}, model_.dim, width),
                            Bias(a.out_bias, {Role::kAttentionOutBias, block}, model_.dim));

@@ -117,6 +117,17 @@ TEST(MemoryTransformerTest, TheClampMayComeAfterANormOfTheWholeWidth) {
   EXPECT_EQ(Position(before, "block.0.query.clamp"), Position(before, "block.0.query") + 1);
 }
 
+TEST(MemoryTransformerTest, EachBlockHasItsWindow) {
+  loader::ModelDescription model = MoeTestModel(3);
+  model.attention.windows = {9, 0, 16};
+  const Graph graph = BuildMemoryTransformer(model, Bf16Weights());
+  for (int block = 0; block < 3; ++block) {
+    const std::string name = "block." + std::to_string(block) + ".attention";
+    EXPECT_EQ(graph.operators[Position(graph, name)].attributes.attention().window(),
+              model.attention.windows[block]);
+  }
+}
+
 TEST(MemoryTransformerTest, ATiedHeadUsesTheEmbeddingsMemory) {
   const Graph graph = BuildMemoryTransformer(DenseTestModel(1), Bf16Weights());
   const Weight& head = graph.weights[graph.operators.back().weights[0]];

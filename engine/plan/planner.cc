@@ -89,7 +89,9 @@ class Model {
         if (s.inputs[0] == Sbp::S(1)) {
           heads = Most(CutHeads(a.heads(), a.kv_heads(), partition_.ranks()).kv_heads);
         }
-        bytes = 8.0 * static_cast<double>(heads * a.head_dim() * cost_.context);
+        const int64_t seen =
+            a.window() > 0 ? std::min<int64_t>(a.window(), cost_.context) : cost_.context;
+        bytes = 8.0 * static_cast<double>(heads * a.head_dim() * seen);
         break;
       }
       case v1::EXPERTS:

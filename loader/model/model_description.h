@@ -36,6 +36,9 @@ struct AttentionDescription {
   std::optional<float> clip_qkv;  // q, k and v clamped to [-clip, clip]
   bool clip_after_norm = false;   // else before it
   RopeDescription rope;
+  // By block: how many keys a query sees, its own the last of them; 0: all there are. Empty: no
+  // block has such a window.
+  std::vector<int64_t> windows;
 };
 
 enum class Activation : uint8_t { kSwiglu, kGelu, kRelu };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 #include <limits>
 #include <numeric>
 
@@ -42,12 +43,14 @@ ModelDescription Mixtral() {
   model.attention.kv_heads = 2;
   model.attention.qk_norm.reset();
   model.attention.clip_qkv.reset();
+  model.attention.windows = {9, 0, 17};
   model.moe->renormalise = true;
   return model;
 }
 
 ModelDescription Qwen2() {
   ModelDescription model = Mixtral();
+  model.attention.windows.clear();
   model.attention.qkv_bias = true;
   model.moe->renormalise = false;
   model.moe->shared_hidden = 80;
@@ -159,13 +162,17 @@ class Plain {
                             {Role::kKeyNormWeight, block}, position));
       values.push_back(Project(block, Role::kValue, Role::kValueBias, h));
       Clip(&values.back());
+      if (!a.windows.empty() && a.windows[block] > 0 && std::ssize(keys) > a.windows[block]) {
+        keys.erase(keys.begin());
+        values.erase(values.begin());
+      }
       Vector y(static_cast<size_t>(a.heads * a.head_dim));
       for (int64_t head = 0; head < a.heads; ++head) Attend(q, keys, values, head, &y);
       AddTo(Project(block, Role::kAttentionOut, y), 1, &(*x)[t]);
     }
   }
 
-  // One query head over all keys there are.
+  // One query head over the keys that it sees.
   void Attend(const Vector& q, const std::vector<Vector>& keys, const std::vector<Vector>& values,
               int64_t head, Vector* y) const {
     const loader::AttentionDescription& a = model_.attention;

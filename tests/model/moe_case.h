@@ -19,8 +19,9 @@ struct MoeCase {
 
 // "wide": OLMoE with experts wide enough to be split inside; "narrow": with experts that are not,
 // so that ranks have some of them; "few": neither pays, and on more than two ranks neither can be;
-// "mixtral": weights of a softmax over the chosen, grouped key-value heads, no q and k norm;
-// "qwen2": with a shared expert and biases of q, k and v, the block between with an FFN instead.
+// "mixtral": weights of a softmax over the chosen, grouped key-value heads, no q and k norm,
+// windows of keys; "qwen2": with a shared expert and biases of q, k and v, the block between with
+// an FFN instead.
 const std::vector<MoeCase>& MoeCases();
 const MoeCase& MoeCaseOf(const std::string& name);
 
