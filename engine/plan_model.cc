@@ -185,12 +185,22 @@ absl::StatusOr<PlannedModel> PlanShape(const std::string& shape, int64_t layers,
                                        const ModelOptions& options) {
   absl::StatusOr<loader::ModelDescription> model = loader::DescribeShape(shape, layers);
   if (!model.ok()) return model.status();
+  absl::StatusOr<PlannedModel> planned =
+      PlanDescription(shape, *std::move(model), v1::BF16, options);
+  if (!planned.ok()) return planned;
+  planned->shape = shape;
+  planned->layers = layers;
+  return planned;
+}
+
+absl::StatusOr<PlannedModel> PlanDescription(const std::string& name,
+                                             loader::ModelDescription model,
+                                             v1::ElementType matrices,
+                                             const ModelOptions& options) {
   PlannedModel planned;
-  planned.checkpoint.model = *std::move(model);
-  planned.shape = shape;
-  planned.layers = layers;
-  const auto type = [](const loader::WeightId&) { return v1::BF16; };
-  absl::Status status = CompileModel(shape, type, options, /*measure=*/false, &planned);
+  planned.checkpoint.model = std::move(model);
+  const auto type = [matrices](const loader::WeightId&) { return matrices; };
+  absl::Status status = CompileModel(name, type, options, /*measure=*/false, &planned);
   if (!status.ok()) return status;
   return planned;
 }
@@ -207,7 +217,8 @@ absl::StatusOr<loader::PackedWeights> GenerateModel(const PlannedModel& planned,
                                                       : kernels::DType::kF32,
                        .rows = w.shape(0),
                        .cols = w.shape(1),
-                       .table_row_bytes = w.value_table() ? w.bytes() / w.shape(0) : 0});
+                       .table_row_bytes = w.value_table() ? w.bytes() / w.shape(0) : 0,
+                       .stack = w.stack()});
   }
   if (absl::Status status = CheckMemory(planned.plan, bytes); !status.ok()) return status;
   return loader::PackedWeights::Generate(planned.checkpoint.model, weights, seed);

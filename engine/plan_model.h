@@ -81,7 +81,12 @@ absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options);
 absl::StatusOr<PlannedModel> PlanShape(const std::string& shape, int64_t layers,
                                        const ModelOptions& options);
 
-// Made-up weights for what PlanShape planned; RESOURCE_EXHAUSTED as PackModel.
+// Any model that is described, in place of a published size; matrices of the given type.
+absl::StatusOr<PlannedModel> PlanDescription(const std::string& name,
+                                             loader::ModelDescription model,
+                                             v1::ElementType matrices, const ModelOptions& options);
+
+// Made-up weights for what one of these two planned; RESOURCE_EXHAUSTED as PackModel.
 absl::StatusOr<loader::PackedWeights> GenerateModel(const PlannedModel& planned, uint64_t seed);
 
 // The weights that the plan's actors read, packed as it says. RESOURCE_EXHAUSTED with the bytes

@@ -33,6 +33,8 @@ struct Weight {
   int32_t shared_with = -1;
   bool value_table = false;
   int64_t row_bytes = 0;  // of a value table: the row with its padding
+  // Matrices of rows/stack rows each, one on another (the experts' of a block); 0: one matrix.
+  int64_t stack = 0;
 };
 
 struct Operator {
@@ -83,6 +85,9 @@ struct Graph {
 //                                                [column_direction]
 //   PRODUCT_KEY_SELECT     index, score          [cores], [shuffle]            grid, score, slot,
 //                                                                              group, [weight]
+//   ROUTER                 logits                                              expert, weight
+//   EXPERTS                x, expert, weight     gate, up, down                y
+//   ROW_GATE               x, gate                                             y
 //   VALUE_PREFETCH         slot                  table
 //   VALUE_GATHER           slot, group, weight,  table                         y
 //                          [pre_query],

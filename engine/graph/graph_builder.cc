@@ -47,6 +47,11 @@ int32_t GraphBuilder::Table(loader::WeightId id, int64_t rows, int64_t pre_width
                     .row_bytes = padded});
 }
 
+int32_t GraphBuilder::Stack(loader::WeightId id, int64_t count, int64_t rows, int64_t cols) {
+  return AddWeight(
+      {.id = id, .type = types_(id), .rows = count * rows, .cols = cols, .stack = count});
+}
+
 int32_t GraphBuilder::Shared(loader::WeightId id, int32_t weight) {
   Weight shared = graph_.weights[weight];
   shared.id = id;

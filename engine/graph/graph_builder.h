@@ -41,6 +41,8 @@ class GraphBuilder {
   int32_t Constant(loader::WeightId id, v1::ElementType type, int64_t rows, int64_t cols);
   // A value table of rows x (pre_width + width), its rows padded to 64 bytes.
   int32_t Table(loader::WeightId id, int64_t rows, int64_t pre_width, int64_t width);
+  // `count` matrices of rows x cols in the packer's type, one on another.
+  int32_t Stack(loader::WeightId id, int64_t count, int64_t rows, int64_t cols);
   // `id` in the memory of `weight`.
   int32_t Shared(loader::WeightId id, int32_t weight);
 

@@ -1,5 +1,6 @@
 #include "engine/graph/memory_transformer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/memory_layer.h"
+#include "engine/graph/moe_layer.h"
 
 namespace mneme::graph {
 namespace {
@@ -51,28 +53,32 @@ class Builder {
     return x;
   }
 
-  // q, k or v: projection, clamp.
+  // q, k or v: projection, and the clamp where nothing comes before it.
   int32_t Project(const std::string& name, int32_t x, int32_t block, Role weight, Role bias,
                   int64_t width) {
-    int32_t y = builder_.Linear(name, x, builder_.Matrix({weight, block}, width, model_.dim),
-                                Bias(model_.attention.qkv_bias, {bias, block}, width));
-    if (model_.attention.clip_qkv) {
-      const int32_t clamped = builder_.Continue(name + ".clamp", y);
-      builder_.Add(name + ".clamp", v1::CLAMP, {y}, {}, {clamped})
-          .attributes.mutable_clamp()
-          ->set_limit(*model_.attention.clip_qkv);
-      y = clamped;
-    }
-    return y;
+    const int32_t y = builder_.Linear(name, x, builder_.Matrix({weight, block}, width, model_.dim),
+                                      Bias(model_.attention.qkv_bias, {bias, block}, width));
+    return model_.attention.clip_after_norm ? y : Clamp(name, y);
   }
 
-  // The norm per head and the rotation that queries and keys get.
+  int32_t Clamp(const std::string& name, int32_t x) {
+    if (!model_.attention.clip_qkv) return x;
+    const int32_t clamped = builder_.Continue(name + ".clamp", x);
+    builder_.Add(name + ".clamp", v1::CLAMP, {x}, {}, {clamped})
+        .attributes.mutable_clamp()
+        ->set_limit(*model_.attention.clip_qkv);
+    return clamped;
+  }
+
+  // The norm and the rotation that queries and keys get, and the clamp where it comes between.
   int32_t Place(const std::string& name, int32_t x, int32_t block, Role weight, Role bias) {
-    const int64_t head_dim = model_.attention.head_dim;
-    if (model_.attention.qk_norm) {
-      x = Norm(name + ".norm", *model_.attention.qk_norm, x, head_dim, {weight, block},
-               {bias, block});
+    const loader::AttentionDescription& a = model_.attention;
+    const int64_t head_dim = a.head_dim;
+    if (a.qk_norm) {
+      x = Norm(name + ".norm", *a.qk_norm, x, a.qk_norm_whole ? builder_.cols(x) : head_dim,
+               {weight, block}, {bias, block});
     }
+    if (a.clip_after_norm) x = Clamp(name, x);
     const int32_t cos =
         builder_.Constant({Role::kRopeCos}, v1::F32, model_.max_sequence_length, head_dim / 2);
     const int32_t sin =
@@ -91,7 +97,8 @@ class Builder {
     const int64_t kv_width = a.kv_heads * a.head_dim;
     int32_t q = Project(prefix + "query", x, block, Role::kQuery, Role::kQueryBias, width);
     int32_t k = Project(prefix + "key", x, block, Role::kKey, Role::kKeyBias, kv_width);
-    const int32_t v = Project(prefix + "value", x, block, Role::kValue, Role::kValueBias, kv_width);
+    int32_t v = Project(prefix + "value", x, block, Role::kValue, Role::kValueBias, kv_width);
+    if (a.clip_after_norm) v = Clamp(prefix + "value", v);
     q = Place(prefix + "query", q, block, Role::kQueryNormWeight, Role::kQueryNormBias);
     k = Place(prefix + "key", k, block, Role::kKeyNormWeight, Role::kKeyNormBias);
 
@@ -109,31 +116,51 @@ class Builder {
     attributes->set_kv_heads(a.kv_heads);
     attributes->set_head_dim(a.head_dim);
     attributes->set_scale(1.0f / std::sqrt(static_cast<float>(a.head_dim)));
+    if (!a.windows.empty()) attributes->set_window(static_cast<int32_t>(a.windows[block]));
     return builder_.Linear(prefix + "attention_out", y,
                            builder_.Matrix({Role::kAttentionOut, block}, model_.dim, width),
                            Bias(a.out_bias, {Role::kAttentionOutBias, block}, model_.dim));
   }
 
+  bool HasExperts(int32_t block) const {
+    if (!model_.moe) return false;
+    const std::vector<int64_t>& dense = model_.moe->dense_blocks;
+    return std::find(dense.begin(), dense.end(), block) == dense.end();
+  }
+
   int32_t Ffn(int32_t block, int32_t u) {
+    if (!HasExperts(block)) return DenseFfn(block, u, model_.ffn.hidden);
+    const int32_t experts = AddMoeLayer(model_, block, u, &builder_);
+    if (model_.moe->shared_hidden == 0) return experts;
+    const std::string prefix = absl::StrCat("block.", block, ".");
+    const int32_t shared = DenseFfn(block, u, model_.moe->shared_hidden);
+    const int32_t gate = builder_.Linear(
+        prefix + "shared_gate", u, builder_.Matrix({Role::kSharedGate, block}, 1, model_.dim));
+    const int32_t gated = builder_.NewTensor(prefix + "shared", model_.dim);
+    builder_.Add(prefix + "shared", v1::ROW_GATE, {shared, gate}, {}, {gated});
+    return builder_.Add(prefix + "experts_and_shared", experts, gated);
+  }
+
+  int32_t DenseFfn(int32_t block, int32_t u, int64_t width) {
     const loader::FfnDescription& f = model_.ffn;
     const std::string prefix = absl::StrCat("block.", block, ".ffn.");
-    const int32_t up = builder_.Linear(prefix + "up", u,
-                                       builder_.Matrix({Role::kFfnUp, block}, f.hidden, model_.dim),
-                                       Bias(f.bias, {Role::kFfnUpBias, block}, f.hidden));
+    const int32_t up =
+        builder_.Linear(prefix + "up", u, builder_.Matrix({Role::kFfnUp, block}, width, model_.dim),
+                        Bias(f.bias, {Role::kFfnUpBias, block}, width));
     int32_t gate = -1;
     if (f.activation == loader::Activation::kSwiglu) {
       gate = builder_.Linear(prefix + "gate", u,
-                             builder_.Matrix({Role::kFfnGate, block}, f.hidden, model_.dim),
-                             Bias(f.bias, {Role::kFfnGateBias, block}, f.hidden));
+                             builder_.Matrix({Role::kFfnGate, block}, width, model_.dim),
+                             Bias(f.bias, {Role::kFfnGateBias, block}, width));
     }
-    const int32_t hidden = builder_.NewTensor(prefix + "activation", f.hidden);
+    const int32_t hidden = builder_.NewTensor(prefix + "activation", width);
     builder_.Add(prefix + "activation", v1::ACTIVATION, {up, gate}, {}, {hidden})
         .attributes.mutable_activation()
         ->set_kind(f.activation == loader::Activation::kSwiglu ? v1::Attributes::Activation::SWIGLU
                    : f.activation == loader::Activation::kGelu ? v1::Attributes::Activation::GELU
                                                                : v1::Attributes::Activation::RELU);
     return builder_.Linear(prefix + "down", hidden,
-                           builder_.Matrix({Role::kFfnDown, block}, model_.dim, f.hidden),
+                           builder_.Matrix({Role::kFfnDown, block}, model_.dim, width),
                            Bias(f.bias, {Role::kFfnDownBias, block}, model_.dim));
   }
 

@@ -1,6 +1,7 @@
 #include "engine/graph/shapes.h"
 
 #include "absl/strings/str_cat.h"
+#include "kernels/router/router.h"
 
 namespace mneme::graph {
 namespace {
@@ -47,6 +48,16 @@ class Shapes {
         break;
       case v1::PRODUCT_KEY_SELECT:
         Select();
+        break;
+      case v1::ROW_GATE:
+        Columns("gate", op_.inputs[1], 1);
+        Same("y", op_.outputs[0]);
+        break;
+      case v1::ROUTER:
+        Router();
+        break;
+      case v1::EXPERTS:
+        Experts();
         break;
       case v1::VALUE_PREFETCH:
         Columns("slot", op_.inputs[0], op_.attributes.gather().selections());
@@ -168,6 +179,29 @@ class Shapes {
     }
     Columns("score", op_.outputs[1], selections * a.cores());
     Columns("weight", op_.outputs[4], selections * a.cores());
+  }
+  void Router() {
+    const int64_t top_k = op_.attributes.router().top_k();
+    const int64_t experts = graph_.tensors[op_.inputs[0]].cols;
+    Expect("top_k's being one of the experts", top_k >= 1 && top_k <= experts, true);
+    Expect("the experts' being few enough", experts <= kernels::kRouterMostExperts, true);
+    Integers("expert", op_.outputs[0]);
+    Columns("expert", op_.outputs[0], top_k);
+    Columns("weight", op_.outputs[1], top_k);
+  }
+  void Experts() {
+    const int64_t experts = op_.attributes.experts().experts();
+    const int64_t dim = graph_.tensors[op_.inputs[0]].cols;
+    const int64_t hidden = graph_.weights[op_.weights[2]].cols;
+    Integers("expert", op_.inputs[1]);
+    Columns("weight", op_.inputs[2], graph_.tensors[op_.inputs[1]].cols);
+    for (int32_t weight : op_.weights) {
+      Expect("the number of stacked matrices", graph_.weights[weight].stack, experts);
+    }
+    WeightShape(0, experts * hidden, dim);
+    WeightShape(1, experts * hidden, dim);
+    WeightShape(2, experts * dim, hidden);
+    Same("y", op_.outputs[0]);
   }
   void Table() {
     const v1::Attributes::Gather& a = op_.attributes.gather();

@@ -9,6 +9,7 @@ constexpr Sbp B = Sbp::B();
 constexpr Sbp P = Sbp::P();
 constexpr Sbp S0 = Sbp::S(0);
 constexpr Sbp S1 = Sbp::S(1);
+constexpr Sbp S2 = Sbp::S(2);
 
 Signature Uniform(const Operator& op, Sbp sbp) {
   Signature s;
@@ -43,6 +44,13 @@ void AddGather(const Operator& op, std::vector<Signature>* to) {
   if (given) return;
   to->push_back({{B, B, B, B, B}, {S0}, {P}});
   to->push_back({{S1, S1, S1, B, B}, {B}, {P}});
+}
+
+void AddExperts(std::vector<Signature>* to) {
+  to->push_back({{S0, S0, S0}, {B, B, B}, {S0}});
+  // Some of the experts, or some of each one's hidden units.
+  to->push_back({{B, B, B}, {S0, S0, S0}, {P}});
+  to->push_back({{B, B, B}, {S1, S1, S2}, {P}});
 }
 
 }  // namespace
@@ -89,9 +97,18 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
       s.push_back(keys);
       break;
     }
+    case v1::ROUTER:  // a choice among all: the row must be whole
     case v1::PRODUCT_KEY_SELECT:
       // Ranks with some of the keys merge their candidates before: PRODUCT_KEY_MERGE, a boxing.
       AddElementwise(op, /*columns=*/false, &s);
+      break;
+    case v1::ROW_GATE:
+      s.push_back({{S0, S0}, {}, {S0}});
+      s.push_back({{S1, B}, {}, {S1}});
+      s.push_back({{P, B}, {}, {P}});
+      break;
+    case v1::EXPERTS:
+      AddExperts(&s);
       break;
     case v1::VALUE_PREFETCH:
       s.push_back({{B}, {S0}, {}});

@@ -64,6 +64,27 @@ TEST(SignaturesTest, MatchTheDesignTable) {
   for (const Operator& op : graph.operators) EXPECT_EQ(checked.count(op.kind), 1u) << op.name;
 }
 
+TEST(SignaturesTest, ExpertsAreSplitByExpertOrInsideEach) {
+  const Graph graph = BuildMemoryTransformer(MoeTestModel(1), Bf16Weights());
+  EXPECT_EQ(Names(graph, "block.0.router"),
+            (std::set<std::string>{"(B) -> B, B", "(S(0)) -> S(0), S(0)"}));
+  EXPECT_EQ(Names(graph, "block.0.experts"),
+            (std::set<std::string>{"(B, B, B, B, B, B) -> B", "(S(0), S(0), S(0), B, B, B) -> S(0)",
+                                   "(B, B, B, S(0), S(0), S(0)) -> P",
+                                   "(B, B, B, S(1), S(1), S(2)) -> P"}));
+  // A norm of the whole width needs all of it.
+  EXPECT_EQ(Names(graph, "block.0.query.norm"),
+            (std::set<std::string>{"(B, B, B) -> B", "(S(0), B, B) -> S(0)"}));
+}
+
+TEST(SignaturesTest, ASharedExpertsGateTakesPartialSums) {
+  loader::ModelDescription model = MoeTestModel(1);
+  model.moe->shared_hidden = 48;
+  EXPECT_EQ(Names(BuildMemoryTransformer(model, Bf16Weights()), "block.0.shared"),
+            (std::set<std::string>{"(B, B) -> B", "(S(0), S(0)) -> S(0)", "(S(1), B) -> S(1)",
+                                   "(P, B) -> P"}));
+}
+
 TEST(SignaturesTest, ABiasIsWholeWhereTheOutputIsPartial) {
   loader::ModelDescription model = DenseTestModel(1);
   model.ffn.bias = true;

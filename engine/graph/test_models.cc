@@ -43,6 +43,18 @@ loader::ModelDescription MemoryTestModel(int64_t layers) {
   return m;
 }
 
+loader::ModelDescription MoeTestModel(int64_t layers) {
+  loader::ModelDescription m = DenseTestModel(layers);
+  m.architecture = "olmoe";
+  m.attention.qk_norm_whole = true;
+  m.attention.clip_qkv = 1.0f;
+  m.attention.clip_after_norm = true;
+  m.ffn = {};
+  m.moe = {.experts = 8, .top_k = 2, .hidden = 96};
+  m.tied_head = false;
+  return m;
+}
+
 WeightTypes Bf16Weights() {
   return [](const loader::WeightId&) { return v1::BF16; };
 }

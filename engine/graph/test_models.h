@@ -13,6 +13,10 @@ loader::ModelDescription DenseTestModel(int64_t layers);
 // The same with an UltraMemV2 memory layer in every block: 16 selections of one head, 1600 slots.
 loader::ModelDescription MemoryTestModel(int64_t layers);
 
+// The dense one with a Mixture-of-Experts as OLMoE has it: 8 experts of 96 hidden units, 2 for each
+// token; q and k normed over their whole width, then clamped.
+loader::ModelDescription MoeTestModel(int64_t layers);
+
 // Every matrix in bf16.
 WeightTypes Bf16Weights();
 

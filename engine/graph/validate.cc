@@ -32,11 +32,16 @@ Arity ArityOf(v1::OperatorKind kind) {
       return {2, 0, 0};
     case v1::ACTIVATION:
     case v1::ADDITION:
+    case v1::ROW_GATE:
       return {2, 0, 1};
     case v1::PRODUCT_KEY_CANDIDATES:
       return {1, 7, 2};
     case v1::PRODUCT_KEY_SELECT:
       return {2, 2, 5};
+    case v1::ROUTER:
+      return {1, 0, 2};
+    case v1::EXPERTS:
+      return {3, 3, 1};
     case v1::VALUE_PREFETCH:
       return {1, 1, 0};
     case v1::PRE_SCORE:

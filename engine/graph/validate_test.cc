@@ -113,5 +113,43 @@ TEST_F(ValidateTest, ShapesFitInEveryOperator) {
   }
 }
 
+TEST_F(ValidateTest, ShapesOfAMixtureOfExpertsFit) {
+  loader::ModelDescription model = MoeTestModel(1);
+  model.moe->shared_hidden = 48;
+  const Graph good = BuildMemoryTransformer(model, Bf16Weights());
+  const struct {
+    std::function<void()> spoil;
+    const char* error;
+  } cases[] = {
+      {[&] { Op("block.0.router").attributes.mutable_router()->set_top_k(9); },
+       "block.0.router: top_k's being one of the experts is 0, must be 1"},
+      {[&] { Op("block.0.router").attributes.mutable_router()->set_top_k(3); },
+       "block.0.router: expert's columns is 2, must be 3"},
+      {[&] { Output("block.0.router").type = v1::F32; },
+       "block.0.router: expert's type is 1, must be 3"},
+      {[&] { Output("block.0.router", 1).cols = 3; },
+       "block.0.router: weight's columns is 3, must be 2"},
+      {[&] { Op("block.0.experts").attributes.mutable_experts()->set_experts(7); },
+       "block.0.experts: the number of stacked matrices is 8, must be 7"},
+      {[&] { OpWeight("block.0.experts", 1).rows = 8 * 95; },
+       "block.0.experts: block.0.expert_up's rows is 760, must be 768"},
+      {[&] { OpWeight("block.0.experts", 2).rows = 8 * 63; },
+       "block.0.experts: block.0.expert_down's rows is 504, must be 512"},
+      {[&] { Output("block.0.experts").cols = 63; },
+       "block.0.experts: y's columns is 63, must be 64"},
+      {[&] { Op("block.0.shared").inputs[1] = Op("block.0.shared").inputs[0]; },
+       "block.0.shared: gate's columns is 64, must be 1"},
+      {[&] { Output("block.0.shared").cols = 32; },
+       "block.0.shared: y's columns is 32, must be 64"},
+      {[&] { Op("block.0.experts").weights[0] = -1; },
+       "block.0.experts: operand 3 of inputs, weights, outputs is absent"},
+  };
+  for (const auto& c : cases) {
+    graph_ = good;
+    c.spoil();
+    EXPECT_EQ(Validate(graph_), c.error);
+  }
+}
+
 }  // namespace
 }  // namespace mneme::graph

@@ -24,8 +24,9 @@ absl::Status CheckCounts(const Graph& graph, const v1::StepLimits& l) {
                      l.kv_block_tokens(), ") are more than ", kMaxCount));
   }
   for (const Operator& op : graph.operators) {
-    if (op.kind != v1::VALUE_GATHER) continue;
-    const int64_t selections = op.attributes.gather().selections();
+    if (op.kind != v1::VALUE_GATHER && op.kind != v1::ROUTER) continue;
+    const int64_t selections = op.kind == v1::ROUTER ? op.attributes.router().top_k()
+                                                     : op.attributes.gather().selections();
     if (selections * l.max_tokens() > kMaxCount) {
       return absl::InvalidArgumentError(absl::StrCat("max_tokens ", l.max_tokens(), " of ",
                                                      selections, " selections each are more than ",

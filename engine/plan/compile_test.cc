@@ -164,6 +164,24 @@ TEST(ExplainTest, PredictsWhatAStepReads) {
   EXPECT_EQ(d.keys_per_token, 2 * 16 * 4);
 }
 
+TEST(ExplainTest, ShowsTheExpertsAndWhatATokenReadsOfThem) {
+  CompileOptions options = Options();
+  options.cluster.set_ranks(2);
+  options.cost.exchange_seconds = 0;
+  options.cost.exchange_seconds_per_rank = 0;
+  const std::string text = Explain(
+      Compile(graph::BuildMemoryTransformer(graph::MoeTestModel(1), graph::Bf16Weights()), options)
+          .value());
+  for (const std::string line :
+       {"reads  block.0.expert_gate [8, 96, 64] bf16 S(1) 64+32\n",
+        "reads  block.0.expert_down [8, 64, 96] bf16 S(2) 64+32\n",
+        // 2 experts of three matrices, 64 or 32 of their hidden units, width 64.
+        "value rows 0 B, expert weights up to 49.2 kB and, per position",
+        "value rows 0 B, expert weights up to 24.6 kB and, per position"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  }
+}
+
 TEST(ExplainTest, TheHashNamesThePlan) {
   const v1::Plan a = Compile(TestGraph(), Options()).value();
   CompileOptions options = Options();

@@ -94,8 +94,10 @@ std::string RegisterText(const v1::Plan& plan, int32_t index) {
 
 std::string WeightText(const v1::Plan& plan, int32_t index) {
   const v1::Weight& w = plan.weights(index);
-  std::string text = absl::StrCat(w.name(), " [", w.shape(0), ", ", w.shape(1), "] ",
-                                  TypeName(w.type()), " ", LayoutName(w.layout()));
+  std::string text = absl::StrCat(w.name(), " [");
+  if (w.stack() > 0) absl::StrAppend(&text, w.stack(), ", ");
+  absl::StrAppend(&text, w.shape(0) / std::max(1, w.stack()), ", ", w.shape(1), "] ",
+                  TypeName(w.type()), " ", LayoutName(w.layout()));
   if (!w.shared_with().empty()) absl::StrAppend(&text, ", the memory of ", w.shared_with());
   return text;
 }
@@ -119,11 +121,13 @@ void ExplainDecode(const v1::Plan& plan, std::string* out) {
     absl::StrAppendFormat(out, "a decode step reads dense weights %s, keys %s",
                           Bytes(d.dense_weights), Bytes(d.keys));
     if (plan.cluster().ranks() > 1) absl::StrAppend(out, " on rank ", rank);
-    absl::StrAppendFormat(
-        out,
-        "; each token adds dense weights %s, keys %s, value rows %s and, per position, KV %s\n",
-        Bytes(d.dense_weights_per_token), Bytes(d.keys_per_token), Bytes(d.value_rows_per_token),
-        Bytes(d.kv_per_position));
+    absl::StrAppendFormat(out, "; each token adds dense weights %s, keys %s, value rows %s",
+                          Bytes(d.dense_weights_per_token), Bytes(d.keys_per_token),
+                          Bytes(d.value_rows_per_token));
+    if (d.expert_weights_per_token > 0) {
+      absl::StrAppend(out, ", expert weights up to ", Bytes(d.expert_weights_per_token));
+    }
+    absl::StrAppend(out, " and, per position, KV ", Bytes(d.kv_per_position), "\n");
   }
 }
 
@@ -244,6 +248,13 @@ DecodeBytes PredictDecodeBytes(const v1::Plan& plan) {
       case v1::PRE_SCORE:
         d.value_rows_per_token += ValueRowBytes(plan, actor);
         break;
+      case v1::EXPERTS: {
+        const int64_t experts = attributes.experts().experts();
+        const int64_t chosen = plan.registers(actor.inputs(1)).cols();
+        d.expert_weights_per_token +=
+            WeightBytes(plan, actor) / experts * std::min(chosen, experts);
+        break;
+      }
       case v1::ATTENTION: {
         const v1::Attributes::Attention& a = attributes.attention();
         d.kv_per_position += 2 * int64_t{a.kv_heads()} * a.head_dim() * kFloatBytes;

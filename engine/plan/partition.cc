@@ -49,8 +49,7 @@ class Groups {
     const int64_t cols = graph_.tensors[root].cols;
     if (chunks_[root] > 0) return CutFinely(cols / chunks_[root], ranks);
     if (granule_[root] > 1 || exact_[root]) return CutEvenly(cols, granule_[root], ranks);
-    Parts parts = CutEvenly(cols, kTile, ranks);
-    return parts.empty() ? CutEvenly(cols, kVector, ranks) : parts;
+    return CutColumns(cols, ranks);
   }
 
   int64_t Chunks(int32_t root) const { return std::max<int64_t>(1, chunks_[root]); }
@@ -118,6 +117,7 @@ class Groups {
         break;
       case v1::CLAMP:
       case v1::SELECT_ROWS:
+      case v1::ROW_GATE:
         Join(op.inputs[0], op.outputs[0]);
         break;
       case v1::ACTIVATION:
@@ -203,6 +203,11 @@ Parts CutFinely(int64_t cols, int32_t ranks, int64_t most) {
   };
   while (!suits()) width /= 2;
   return CutEvenly(cols, width, ranks);
+}
+
+Parts CutColumns(int64_t cols, int32_t ranks) {
+  Parts parts = CutEvenly(cols, kTile, ranks);
+  return parts.empty() ? CutEvenly(cols, kVector, ranks) : parts;
 }
 
 HeadParts CutHeads(int32_t heads, int32_t kv_heads, int32_t ranks) {

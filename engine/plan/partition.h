@@ -31,6 +31,9 @@ Parts CutEvenly(int64_t cols, int64_t width, int32_t ranks);
 inline constexpr int64_t kColumnGranule = 64;  // whole cache lines of weights
 inline constexpr int64_t kKeyGranule = 16;     // the candidates kernel's tile
 Parts CutFinely(int64_t cols, int32_t ranks, int64_t most = kColumnGranule);
+// Columns that nothing groups: granules of a cache line of bf16 weights, or, where those do not
+// suffice, of a vector.
+Parts CutColumns(int64_t cols, int32_t ranks);
 
 // Query heads and the key-value heads that they read, in heads. Whole groups where there are as
 // many key-value heads as ranks; else several ranks share a key-value head, which each of them

@@ -1,5 +1,6 @@
 #include "engine/plan/plan_layouts.h"
 
+#include "engine/plan/expert_parts.h"
 #include "engine/plan/weight_parts.h"
 
 namespace mneme::plan {
@@ -12,8 +13,20 @@ using graph::Signature;
 
 int64_t ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
 
-void SplitWeights(const Operator& op, const Signature& s, const Partition& partition,
+void SplitExperts(const Graph& graph, const Operator& op, const Signature& s, int32_t ranks,
                   v1::Plan* plan) {
+  const Parts parts = PartsOfExperts(graph, op, s, ranks);
+  if (parts.empty()) return;
+  for (size_t i = 0; i < op.weights.size(); ++i) {
+    v1::Layout* layout = plan->mutable_weights(op.weights[i])->mutable_layout();
+    *layout = LayoutOf(s.weights[i]);
+    SetParts(parts, 1, layout);
+  }
+}
+
+void SplitWeights(const Graph& graph, const Operator& op, const Signature& s,
+                  const Partition& partition, v1::Plan* plan) {
+  if (op.kind == v1::EXPERTS) return SplitExperts(graph, op, s, partition.ranks(), plan);
   for (size_t i = 0; i < op.weights.size(); ++i) {
     if (op.weights[i] < 0 || s.weights[i].kind != Sbp::Kind::kSplit) continue;
     const WeightSplit split = SplitOf(op, s, i, partition);
@@ -71,12 +84,13 @@ void AddWeights(const Graph& graph, const Partition& partition,
     weight->set_bytes(w.value_table ? w.rows * w.row_bytes
                                     : w.rows * w.cols * ElementBytes(w.type));
     weight->set_value_table(w.value_table);
+    weight->set_stack(static_cast<int32_t>(w.stack));
     if (w.shared_with >= 0) {
       weight->set_shared_with(loader::WeightName(graph.weights[w.shared_with].id));
     }
   }
   for (size_t i = 0; i < graph.operators.size(); ++i) {
-    SplitWeights(graph.operators[i], signatures[i], partition, plan);
+    SplitWeights(graph, graph.operators[i], signatures[i], partition, plan);
   }
 }
 

@@ -40,9 +40,28 @@ void CutTable(int32_t ranks, int32_t rank, v1::Weight* w) {
   w->set_bytes(w->shape(0) * ((cols * ElementBytes(w->type()) + 63) / 64 * 64));
 }
 
+// A part of each of the stacked matrices, or some of them.
+void CutStack(int32_t rank, v1::Weight* w) {
+  const int64_t matrix_rows = w->shape(0) / w->stack();
+  const int64_t begin = w->layout().parts(rank).begin();
+  const int64_t size = Size(w->layout(), rank);
+  const int axis = w->layout().axis();
+  const int64_t whole = axis == 0 ? w->stack() : axis == 1 ? matrix_rows : w->shape(1);
+  w->set_bytes(w->bytes() / whole * size);
+  if (axis == 2) {
+    w->set_shape(1, size);
+    w->set_first_col(begin);
+    return;
+  }
+  w->set_shape(0, axis == 0 ? size * matrix_rows : w->stack() * size);
+  w->set_first_row(axis == 0 ? begin * matrix_rows : begin);
+  if (axis == 0) w->set_stack(static_cast<int32_t>(size));
+}
+
 void CutWeight(int32_t ranks, int32_t rank, v1::Weight* w) {
   if (!Split(w->layout())) return;
   if (w->value_table()) return CutTable(ranks, rank, w);
+  if (w->stack() > 0) return CutStack(rank, w);
   const int axis = w->layout().axis();
   w->set_bytes(w->bytes() / w->shape(axis) * Size(w->layout(), rank));
   w->set_shape(axis, Size(w->layout(), rank));
@@ -115,6 +134,13 @@ void CutAttributes(const v1::Plan& plan, int32_t rank, v1::Actor* actor) {
       a->set_first_key(static_cast<int32_t>(part.begin()));
       a->set_key_count(static_cast<int32_t>(part.end() - part.begin()));
       a->set_top_k(std::min(a->top_k(), a->key_count()));
+      break;
+    }
+    case v1::EXPERTS: {
+      const v1::Layout& layout = plan.weights(actor->weights(0)).layout();
+      if (!Split(layout) || layout.axis() != 0) break;
+      attributes->mutable_experts()->set_experts(static_cast<int32_t>(Size(layout, rank)));
+      attributes->mutable_experts()->set_first(static_cast<int32_t>(layout.parts(rank).begin()));
       break;
     }
     case v1::VALUE_GATHER:

@@ -13,7 +13,7 @@ namespace {
 
 using Tables = LayoutPins::Tables;
 
-v1::Plan SplitPlan(int32_t ranks, const LayoutPins& pins = {}) {
+v1::Plan SplitPlan(const graph::Graph& graph, int32_t ranks, const LayoutPins& pins = {}) {
   CompileOptions options;
   options.pins = pins;
   options.cluster.set_name("test");
@@ -28,9 +28,12 @@ v1::Plan SplitPlan(int32_t ranks, const LayoutPins& pins = {}) {
   options.limits.set_kv_block_tokens(16);
   options.cost.exchange_seconds = 0;
   options.cost.exchange_seconds_per_rank = 0;
-  const graph::Graph graph =
-      graph::BuildMemoryTransformer(graph::MemoryTestModel(2), graph::Bf16Weights());
   return Compile(graph, options).value();
+}
+
+v1::Plan SplitPlan(int32_t ranks, const LayoutPins& pins = {}) {
+  return SplitPlan(graph::BuildMemoryTransformer(graph::MemoryTestModel(2), graph::Bf16Weights()),
+                   ranks, pins);
 }
 
 class PartsTest : public ::testing::TestWithParam<Tables> {};
@@ -206,6 +209,72 @@ TEST(ExchangeLifetimeTest, SourcesOutliveTheExchange) {
         }
       }
     }
+  }
+}
+
+const v1::Weight& Named(const v1::Plan& plan, const std::string& name) {
+  for (const v1::Weight& w : plan.weights()) {
+    if (w.name() == name) return w;
+  }
+  ADD_FAILURE() << "no weight " << name;
+  return plan.weights(0);
+}
+
+const v1::Attributes::Experts& ExpertsOf(const v1::Plan& plan) {
+  for (const v1::Actor& actor : plan.actors()) {
+    if (actor.kind() == v1::EXPERTS) return actor.attributes().experts();
+  }
+  ADD_FAILURE() << "no experts";
+  return plan.actors(0).attributes().experts();
+}
+
+// 8 experts of 96 hidden units on 64 columns: units are split, 64 and 32.
+TEST(PlanOfRankTest, HiddenUnitsOfEveryExpert) {
+  const v1::Plan plan =
+      SplitPlan(graph::BuildMemoryTransformer(graph::MoeTestModel(1), graph::Bf16Weights()), 2);
+  for (int32_t rank : {0, 1}) {
+    const v1::Plan local = PlanOfRank(plan, rank);
+    const int64_t units = rank == 0 ? 64 : 32;
+    for (const char* name : {"block.0.expert_gate", "block.0.expert_up"}) {
+      const v1::Weight& w = Named(local, name);
+      EXPECT_EQ(w.stack(), 8);
+      EXPECT_EQ(w.shape(0), 8 * units);
+      EXPECT_EQ(w.shape(1), 64);
+      EXPECT_EQ(w.first_row(), rank * 64);
+      EXPECT_EQ(w.first_col(), 0);
+      EXPECT_EQ(w.bytes(), 8 * units * 64 * 2);
+    }
+    const v1::Weight& down = Named(local, "block.0.expert_down");
+    EXPECT_EQ(down.stack(), 8);
+    EXPECT_EQ(down.shape(0), 8 * 64);
+    EXPECT_EQ(down.shape(1), units);
+    EXPECT_EQ(down.first_row(), 0);
+    EXPECT_EQ(down.first_col(), rank * 64);
+    EXPECT_EQ(down.bytes(), 8 * 64 * units * 2);
+    EXPECT_EQ(ExpertsOf(local).experts(), 8);
+    EXPECT_EQ(ExpertsOf(local).first(), 0);
+  }
+}
+
+TEST(PlanOfRankTest, SomeOfTheExperts) {
+  loader::ModelDescription model = graph::MoeTestModel(1);
+  model.moe->hidden = 16;  // one vector: not split
+  const v1::Plan plan = SplitPlan(graph::BuildMemoryTransformer(model, graph::Bf16Weights()), 3);
+  const int64_t first[] = {0, 3, 6, 8};
+  for (int32_t rank : {0, 1, 2}) {
+    const v1::Plan local = PlanOfRank(plan, rank);
+    const int64_t count = first[rank + 1] - first[rank];
+    const v1::Weight& gate = Named(local, "block.0.expert_gate");
+    EXPECT_EQ(gate.stack(), count);
+    EXPECT_EQ(gate.shape(0), count * 16);
+    EXPECT_EQ(gate.first_row(), first[rank] * 16);
+    EXPECT_EQ(gate.bytes(), count * 16 * 64 * 2);
+    const v1::Weight& down = Named(local, "block.0.expert_down");
+    EXPECT_EQ(down.shape(0), count * 64);
+    EXPECT_EQ(down.shape(1), 16);
+    EXPECT_EQ(down.first_row(), first[rank] * 64);
+    EXPECT_EQ(ExpertsOf(local).experts(), count);
+    EXPECT_EQ(ExpertsOf(local).first(), first[rank]);
   }
 }
 

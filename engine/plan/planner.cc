@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/plan/boxing.h"
+#include "engine/plan/expert_parts.h"
 #include "engine/plan/weight_parts.h"
 
 namespace mneme::plan {
@@ -116,9 +117,14 @@ class Model {
         if (s.inputs[0] == Sbp::S(1)) {
           heads = Most(CutHeads(a.heads(), a.kv_heads(), partition_.ranks()).kv_heads);
         }
-        bytes = 8.0 * static_cast<double>(heads * a.head_dim() * cost_.context);
+        const int64_t seen =
+            a.window() > 0 ? std::min<int64_t>(a.window(), cost_.context) : cost_.context;
+        bytes = 8.0 * static_cast<double>(heads * a.head_dim() * seen);
         break;
       }
+      case v1::EXPERTS:
+        bytes = ExpertBytesOfToken(graph_, op, s, partition_.ranks());
+        break;
       case v1::VALUE_GATHER: {
         const v1::Attributes::Gather& a = op.attributes.gather();
         const graph::Weight& table = graph_.weights[op.weights[0]];

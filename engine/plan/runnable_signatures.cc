@@ -1,6 +1,7 @@
 #include "engine/plan/runnable_signatures.h"
 
 #include "engine/graph/signatures.h"
+#include "engine/plan/expert_parts.h"
 #include "engine/plan/weight_parts.h"
 
 namespace mneme::plan {
@@ -16,13 +17,15 @@ bool HasParts(const Partition& partition, int32_t tensor, Sbp layout) {
   return layout.axis == 1 && (tensor < 0 || !partition.Of(tensor).empty());
 }
 
-bool Runnable(const Partition& partition, const Operator& op, const Signature& s) {
+bool Runnable(const Graph& graph, const Partition& partition, const Operator& op,
+              const Signature& s) {
   for (size_t i = 0; i < op.inputs.size(); ++i) {
     if (!HasParts(partition, op.inputs[i], s.inputs[i])) return false;
   }
   for (size_t i = 0; i < op.outputs.size(); ++i) {
     if (!HasParts(partition, op.outputs[i], s.outputs[i])) return false;
   }
+  if (op.kind == v1::EXPERTS) return !PartsOfExperts(graph, op, s, partition.ranks()).empty();
   for (size_t i = 0; i < op.weights.size(); ++i) {
     if (op.weights[i] < 0 || s.weights[i].kind != Sbp::Kind::kSplit) continue;
     if (!SplitOf(op, s, i, partition).possible()) return false;
@@ -36,7 +39,7 @@ std::vector<Signature> RunnableSignatures(const Graph& graph, const Partition& p
                                           const Operator& op) {
   std::vector<Signature> runnable;
   for (const Signature& s : graph::Signatures(graph, op)) {
-    if (runnable.empty() || (partition.ranks() > 1 && Runnable(partition, op, s))) {
+    if (runnable.empty() || (partition.ranks() > 1 && Runnable(graph, partition, op, s))) {
       runnable.push_back(s);
     }
   }

@@ -213,7 +213,8 @@ class ProcessExecutorImpl : public ProcessExecutor {
     }
     if (!remote_result_.status.ok()) return AwaitReason(r, remote_result_.status);
     combined->Add(remote_result_.traffic, remote_result_.logit_traffic,
-                  remote_result_.token_value_row_bytes, remote_result_.token_kv_bytes);
+                  remote_result_.token_value_row_bytes, remote_result_.token_expert_bytes,
+                  remote_result_.token_kv_bytes);
   }
 
   const v1::Plan plan_;

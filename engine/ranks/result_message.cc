@@ -28,7 +28,7 @@ static_assert(std::is_trivially_copyable_v<Header>);
 }  // namespace
 
 uint64_t MaxResultMessageBytes(int32_t max_tokens) {
-  return sizeof(Header) + std::max<uint64_t>(kMostText, 16 * static_cast<uint64_t>(max_tokens));
+  return sizeof(Header) + std::max<uint64_t>(kMostText, 24 * static_cast<uint64_t>(max_tokens));
 }
 
 void WriteResultMessage(uint64_t step, const runtime::StepResult& result,
@@ -46,7 +46,7 @@ void WriteResultMessage(uint64_t step, const runtime::StepResult& result,
                       result.runtime_seconds,
                       result.traffic,
                       result.logit_traffic};
-  to->resize(sizeof header + 2 * tokens * sizeof(double) + text_bytes);
+  to->resize(sizeof header + 3 * tokens * sizeof(double) + text_bytes);
   uint8_t* next = to->data();
   const auto put = [&next](const void* data, size_t bytes) {
     if (bytes > 0) std::memcpy(next, data, bytes);
@@ -54,6 +54,7 @@ void WriteResultMessage(uint64_t step, const runtime::StepResult& result,
   };
   put(&header, sizeof header);
   put(result.token_value_row_bytes.data(), tokens * sizeof(double));
+  put(result.token_expert_bytes.data(), tokens * sizeof(double));
   put(result.token_kv_bytes.data(), tokens * sizeof(double));
   put(text.data(), text_bytes);
 }
@@ -69,14 +70,15 @@ absl::Status ReadResultMessage(std::span<const uint8_t> message, int32_t max_tok
   const size_t tokens = static_cast<size_t>(std::max(header.tokens, 0));
   if (header.magic != kMagic || header.tokens < 0 || header.tokens > max_tokens ||
       header.text_bytes > kMostText ||
-      message.size() != sizeof header + 2 * tokens * sizeof(double) + header.text_bytes) {
+      message.size() != sizeof header + 3 * tokens * sizeof(double) + header.text_bytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("a rank's result of ", message.size(), " bytes says magic ",
                      absl::Hex(header.magic), ", ", header.tokens, " tokens of at most ",
                      max_tokens, ", ", header.text_bytes, " bytes of text"));
   }
   const uint8_t* next = message.data() + sizeof header;
-  for (std::vector<double>* values : {&result->token_value_row_bytes, &result->token_kv_bytes}) {
+  for (std::vector<double>* values :
+       {&result->token_value_row_bytes, &result->token_expert_bytes, &result->token_kv_bytes}) {
     values->resize(tokens);
     if (tokens > 0) std::memcpy(values->data(), next, tokens * sizeof(double));
     next += tokens * sizeof(double);

@@ -3,9 +3,10 @@
 //
 //   magic, tokens, status code, text bytes (32 bits each), step number, step_seconds,
 //   runtime_seconds, traffic and logit_traffic (read and written by class), then, where the code is
-//   0, tokens x token_value_row_bytes, tokens x token_kv_bytes, else the error's text
+//   0, tokens x token_value_row_bytes, tokens x token_expert_bytes, tokens x token_kv_bytes, else
+//   the error's text
 //
-// 296 bytes and 16 per token.
+// 264 bytes and 24 per token.
 #ifndef MNEME_ENGINE_RANKS_RESULT_MESSAGE_H_
 #define MNEME_ENGINE_RANKS_RESULT_MESSAGE_H_
 
@@ -27,6 +28,7 @@ struct RankResult {
   double step_seconds = 0;
   double runtime_seconds = 0;
   std::vector<double> token_value_row_bytes;
+  std::vector<double> token_expert_bytes;
   std::vector<double> token_kv_bytes;
 };
 

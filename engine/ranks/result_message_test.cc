@@ -9,6 +9,7 @@ namespace {
 
 struct Example {
   std::vector<double> rows = {1, 2.5, 3};
+  std::vector<double> experts = {7, 8, 9};
   std::vector<double> kv = {4, 5, 6};
   runtime::StepResult result;
 
@@ -18,6 +19,7 @@ struct Example {
     result.step_seconds = 0.5;
     result.runtime_seconds = 0.25;
     result.token_value_row_bytes = rows;
+    result.token_expert_bytes = experts;
     result.token_kv_bytes = kv;
   }
 };
@@ -36,6 +38,7 @@ TEST(ResultMessageTest, SaysAllOfAResult) {
   EXPECT_EQ(result.step_seconds, 0.5);
   EXPECT_EQ(result.runtime_seconds, 0.25);
   EXPECT_EQ(result.token_value_row_bytes, example.rows);
+  EXPECT_EQ(result.token_expert_bytes, example.experts);
   EXPECT_EQ(result.token_kv_bytes, example.kv);
 }
 

@@ -28,6 +28,7 @@ struct StepContext {
   std::span<const int32_t> logit_row_index;
   std::span<const kernels::AttentionSpan> spans;
   double* token_value_row_bytes = nullptr;  // [tokens], added to
+  double* token_expert_bytes = nullptr;
   double* token_kv_bytes = nullptr;
   uint8_t* scratch = nullptr;
 };
@@ -108,6 +109,7 @@ std::unique_ptr<Actor> MakeLinearActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeAttentionActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeProductKeyActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeTableActor(const ActorBinding& binding);
+std::unique_ptr<Actor> MakeMoeActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeExchangeActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeCandidateActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeScatterActor(const ActorBinding& binding);

@@ -9,19 +9,23 @@ void CombinedResult::Start(const StepResult& front) {
   const size_t tokens = front.token_kv_bytes.size();
   result_ = front;
   std::copy_n(front.token_value_row_bytes.data(), tokens, value_row_bytes_.begin());
+  std::copy_n(front.token_expert_bytes.data(), tokens, expert_bytes_.begin());
   std::copy_n(front.token_kv_bytes.data(), tokens, kv_bytes_.begin());
   result_.token_value_row_bytes = {value_row_bytes_.data(), tokens};
+  result_.token_expert_bytes = {expert_bytes_.data(), tokens};
   result_.token_kv_bytes = {kv_bytes_.data(), tokens};
 }
 
 void CombinedResult::Add(const kernels::Traffic& traffic, const kernels::Traffic& logit_traffic,
                          std::span<const double> token_value_row_bytes,
+                         std::span<const double> token_expert_bytes,
                          std::span<const double> token_kv_bytes) {
   result_.traffic += traffic;
   result_.logit_traffic += logit_traffic;
   const size_t tokens = std::min(result_.token_kv_bytes.size(), token_kv_bytes.size());
   for (size_t t = 0; t < tokens; ++t) {
     value_row_bytes_[t] += token_value_row_bytes[t];
+    expert_bytes_[t] += token_expert_bytes[t];
     kv_bytes_[t] += token_kv_bytes[t];
   }
 }

@@ -19,18 +19,20 @@ namespace mneme::runtime {
 class CombinedResult {
  public:
   explicit CombinedResult(int32_t max_tokens)
-      : value_row_bytes_(max_tokens), kv_bytes_(max_tokens) {}
+      : value_row_bytes_(max_tokens), expert_bytes_(max_tokens), kv_bytes_(max_tokens) {}
 
   // Rank 0's result: its logits and times are the whole's.
   void Start(const StepResult& front);
   void Add(const kernels::Traffic& traffic, const kernels::Traffic& logit_traffic,
-           std::span<const double> token_value_row_bytes, std::span<const double> token_kv_bytes);
+           std::span<const double> token_value_row_bytes,
+           std::span<const double> token_expert_bytes, std::span<const double> token_kv_bytes);
   void Fail(const absl::Status& status);
   const StepResult& result() const { return result_; }
 
  private:
   StepResult result_;
   std::vector<double> value_row_bytes_;
+  std::vector<double> expert_bytes_;
   std::vector<double> kv_bytes_;
 };
 

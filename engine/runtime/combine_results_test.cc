@@ -10,18 +10,21 @@ namespace {
 TEST(CombinedResultTest, BytesAddUpAndTheRestIsTheFronts) {
   const float logits[] = {1, 2};
   const std::vector<double> rows = {1, 2};
+  const std::vector<double> experts = {100, 200};
   const std::vector<double> kv = {10, 20};
   StepResult front;
   front.logits = kernels::MakeMatrix<const float>(logits, 1, 2);
   front.traffic.Read(kernels::TrafficClass::kKv, 30);
   front.token_value_row_bytes = rows;
+  front.token_expert_bytes = experts;
   front.token_kv_bytes = kv;
   front.step_seconds = 0.5;
   CombinedResult combined(4);
   combined.Start(front);
   kernels::Traffic traffic;
   traffic.Read(kernels::TrafficClass::kKv, 7);
-  combined.Add(traffic, {}, std::vector<double>{3, 4}, std::vector<double>{5, 2});
+  combined.Add(traffic, {}, std::vector<double>{3, 4}, std::vector<double>{7, 8},
+               std::vector<double>{5, 2});
   const StepResult& result = combined.result();
   EXPECT_EQ(result.logits.data, logits);
   EXPECT_EQ(result.step_seconds, 0.5);
@@ -29,6 +32,8 @@ TEST(CombinedResultTest, BytesAddUpAndTheRestIsTheFronts) {
   EXPECT_EQ(
       std::vector<double>(result.token_value_row_bytes.begin(), result.token_value_row_bytes.end()),
       (std::vector<double>{4, 6}));
+  EXPECT_EQ(std::vector<double>(result.token_expert_bytes.begin(), result.token_expert_bytes.end()),
+            (std::vector<double>{107, 208}));
   EXPECT_EQ(std::vector<double>(result.token_kv_bytes.begin(), result.token_kv_bytes.end()),
             (std::vector<double>{15, 22}));
   EXPECT_EQ(rows[0], 1) << "the front's own numbers stay";

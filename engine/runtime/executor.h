@@ -30,9 +30,10 @@ struct StepResult {
   kernels::Traffic traffic;
   // Of that, what only the logit rows caused (final norm and head): divided among them.
   kernels::Traffic logit_traffic;
-  // [tokens] bytes of value rows and of KV read that fall to each token; the rest of `traffic` is
-  // divided equally among the step's tokens.
+  // [tokens] bytes of value rows, of experts and of KV read that fall to each token; the rest of
+  // `traffic` is divided equally among the step's tokens.
   std::span<const double> token_value_row_bytes;
+  std::span<const double> token_expert_bytes;
   std::span<const double> token_kv_bytes;
   double step_seconds = 0;     // of rank 0, from its beginning: all ranks meet, then actors run
   double runtime_seconds = 0;  // of that, outside kernels and exchanges

@@ -115,7 +115,7 @@ const StepResult& LocalExecutor::Wait() {
       result = &combined.result();
     } else {
       combined.Add(of_rank.traffic, of_rank.logit_traffic, of_rank.token_value_row_bytes,
-                   of_rank.token_kv_bytes);
+                   of_rank.token_expert_bytes, of_rank.token_kv_bytes);
     }
   }
   const int32_t tokens = finished_step().tokens();

@@ -16,6 +16,8 @@ bool Reads(v1::OperatorKind kind, int operand, v1::ElementType type) {
     case v1::VALUE_GATHER:
     case v1::PRE_SCORE:
       return type == v1::F32 || (operand == 0 && type == v1::BF16);
+    case v1::EXPERTS:
+      return type == v1::F32 || type == v1::BF16;
     case v1::PRODUCT_KEY_SELECT:
       return type == (operand == 1 ? v1::I32 : v1::F32);
     default:
@@ -41,7 +43,7 @@ absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding) {
   if (absl::Status s = CheckWeightTypes(binding.plan, binding.actor); !s.ok()) return s;
   for (const auto make :
        {MakeDenseActor, MakeLinearActor, MakeAttentionActor, MakeProductKeyActor, MakeTableActor,
-        MakeExchangeActor, MakeCandidateActor, MakeScatterActor}) {
+        MakeMoeActor, MakeExchangeActor, MakeCandidateActor, MakeScatterActor}) {
     if (std::unique_ptr<Actor> actor = make(binding); actor != nullptr) return actor;
   }
   return absl::InvalidArgumentError(absl::StrCat(

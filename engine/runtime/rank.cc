@@ -51,6 +51,7 @@ Rank::Rank(v1::Plan plan, const StepLimits& limits, const RankOptions& options)
                        0);
   spans_.reserve(limits.max_sequences);
   value_row_bytes_.assign(size_t{2} * limits.max_tokens, 0.0);
+  expert_bytes_.assign(size_t{2} * limits.max_tokens, 0.0);
   kv_bytes_.assign(size_t{2} * limits.max_tokens, 0.0);
 }
 
@@ -190,8 +191,10 @@ void Rank::Begin(const Step& step, int32_t slot) {
   context_.logit_row_index = step.logit_rows();
   context_.spans = spans_;
   context_.token_value_row_bytes = value_row_bytes_.data() + size_t{1} * slot * limits_.max_tokens;
+  context_.token_expert_bytes = expert_bytes_.data() + size_t{1} * slot * limits_.max_tokens;
   context_.token_kv_bytes = kv_bytes_.data() + size_t{1} * slot * limits_.max_tokens;
   std::fill_n(context_.token_value_row_bytes, context_.tokens, 0.0);
+  std::fill_n(context_.token_expert_bytes, context_.tokens, 0.0);
   std::fill_n(context_.token_kv_bytes, context_.tokens, 0.0);
   context_.scratch = scratch_.data();
 }
@@ -226,6 +229,7 @@ void Rank::Run(const Step& step, int32_t slot, StepResult* result) {
   result->logits = registers_[logits_register_].View<const float>(context_);
   result->token_value_row_bytes = {context_.token_value_row_bytes,
                                    static_cast<size_t>(context_.tokens)};
+  result->token_expert_bytes = {context_.token_expert_bytes, static_cast<size_t>(context_.tokens)};
   result->token_kv_bytes = {context_.token_kv_bytes, static_cast<size_t>(context_.tokens)};
   const uint64_t ticks = Ticks() - begin;
   result->step_seconds = Seconds() - begin_seconds;
@@ -241,6 +245,7 @@ void Rank::Fail(StepResult* result) {
   result->status = absl::UnavailableError("the ranks' exchange was given up");
   result->logits = {};
   result->token_value_row_bytes = {};
+  result->token_expert_bytes = {};
   result->token_kv_bytes = {};
 }
 

@@ -89,6 +89,7 @@ class Rank {
   std::vector<kernels::AttentionSpan> spans_;
   // Per slot, so that a result stays valid while the next step runs: [2][max_tokens].
   std::vector<double> value_row_bytes_;
+  std::vector<double> expert_bytes_;
   std::vector<double> kv_bytes_;
   StepContext context_;
   std::atomic<uint64_t> progress_{0};

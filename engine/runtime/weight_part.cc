@@ -1,6 +1,8 @@
 #include "engine/runtime/weight_part.h"
 
 #include <algorithm>
+#include <iterator>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -35,11 +37,50 @@ bool Fits(const v1::Weight& planned, int axis, int64_t whole) {
   return end * std::max(1, layout.chunks()) == whole;
 }
 
+// The same of stacked matrices: which of them, and rows or columns of each.
+bool StackFits(const v1::Weight& planned, const loader::PackedWeight& whole) {
+  const int axis = planned.layout().kind() == v1::Layout::SPLIT ? planned.layout().axis() : -1;
+  const int64_t count = planned.stack();
+  const int64_t rows = planned.shape(0) / count;
+  const int64_t first_matrix = axis == 0 ? planned.first_row() / whole.view.rows : 0;
+  const int64_t first_row = axis == 1 ? planned.first_row() : 0;
+  const auto fits_along = [axis](int along, int64_t first, int64_t size, int64_t all) {
+    return axis == along ? first >= 0 && first + size <= all : size == all;
+  };
+  return fits_along(0, first_matrix, count, std::ssize(whole.stack)) &&
+         fits_along(1, first_row, rows, whole.view.rows) &&
+         fits_along(2, planned.first_col(), planned.shape(1), whole.view.cols);
+}
+
+// "[8, 96, 64]" of stacked matrices, "[768, 64]" of one.
+std::string ShapeText(int64_t stack, int64_t rows, int64_t cols) {
+  if (stack == 0) return absl::StrCat("[", rows, ", ", cols, "]");
+  return absl::StrCat("[", stack, ", ", rows / stack, ", ", cols, "]");
+}
+
+// A part of each of the stacked matrices, or some of them.
+loader::PackedWeight PartOfStack(const v1::Weight& planned, const loader::PackedWeight& whole) {
+  loader::PackedWeight part = whole;
+  const int64_t matrix = planned.first_row() / whole.view.rows;
+  const int64_t row = planned.first_row() % whole.view.rows;
+  const int64_t first = row * whole.view.row_stride + planned.first_col();
+  part.stack.clear();
+  for (int64_t i = 0; i < planned.stack(); ++i) {
+    part.stack.push_back(whole.stack[matrix + i] + first * DTypeBytes(whole.view.dtype));
+  }
+  part.view.data = part.stack[0];
+  part.view.rows = planned.shape(0) / planned.stack();
+  part.view.cols = planned.shape(1);
+  part.bytes = planned.bytes();
+  return part;
+}
+
 }  // namespace
 
 absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& whole) {
   const DType dtype = planned.value_table() ? whole.table.dtype : whole.view.dtype;
-  int64_t rows = whole.view.rows;
+  const int64_t stack = std::ssize(whole.stack);
+  int64_t rows = whole.view.rows * std::max<int64_t>(1, stack);
   int64_t cols = whole.view.cols;
   if (planned.value_table()) {
     rows = whole.table.rows;
@@ -49,18 +90,20 @@ absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& 
   }
   const bool cut = planned.layout().kind() == v1::Layout::SPLIT;
   const bool table_fits = !planned.value_table() || cut || whole.bytes == planned.bytes();
-  if (dtype == DTypeOfElement(planned.type()) && Fits(planned, 0, rows) && Fits(planned, 1, cols) &&
-      table_fits) {
-    return absl::OkStatus();
-  }
+  const bool fits = planned.stack() > 0
+                        ? stack > 0 && StackFits(planned, whole)
+                        : stack == 0 && Fits(planned, 0, rows) && Fits(planned, 1, cols);
+  if (dtype == DTypeOfElement(planned.type()) && fits && table_fits) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("weight ", planned.name(), ": the plan has [", planned.shape(0), ", ",
-                   planned.shape(1), "] ", kernels::DTypeName(DTypeOfElement(planned.type())),
-                   " of ", planned.bytes(), " bytes, packed is [", rows, ", ", cols, "] ",
+      absl::StrCat("weight ", planned.name(), ": the plan has ",
+                   ShapeText(planned.stack(), planned.shape(0), planned.shape(1)), " ",
+                   kernels::DTypeName(DTypeOfElement(planned.type())), " of ", planned.bytes(),
+                   " bytes, packed is ", ShapeText(stack, rows, cols), " ",
                    kernels::DTypeName(dtype), " of ", whole.bytes, " bytes"));
 }
 
 loader::PackedWeight PartOf(const v1::Weight& planned, const loader::PackedWeight& whole) {
+  if (planned.stack() > 0) return PartOfStack(planned, whole);
   loader::PackedWeight part = whole;
   part.bytes = planned.bytes();
   if (planned.value_table()) return part;

@@ -13,7 +13,8 @@ namespace mneme::runtime {
 absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& whole);
 
 // The part, in the whole one's memory: a view of the plan's shape. Of a split of several chunks,
-// chunk_stride says where the next chunk's part is. A value table stays as it is: its readers know
+// chunk_stride says where the next chunk's part is; of stacked matrices, `stack` has those that the
+// part is of. A value table stays as it is: its readers know
 // which rows and columns are theirs.
 loader::PackedWeight PartOf(const v1::Weight& planned, const loader::PackedWeight& whole);
 

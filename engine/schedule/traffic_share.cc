@@ -5,18 +5,18 @@
 namespace mneme::schedule {
 namespace {
 
-constexpr int kValueRows = static_cast<int>(kernels::TrafficClass::kValueRows);
-constexpr int kKv = static_cast<int>(kernels::TrafficClass::kKv);
+using kernels::TrafficClass;
 
 double Sum(std::span<const double> x) { return std::accumulate(x.begin(), x.end(), 0.0); }
 
 }  // namespace
 
 TrafficShare::TrafficShare(const runtime::StepResult& result, int32_t tokens, int32_t logit_rows)
-    : value_row_bytes_(result.token_value_row_bytes), kv_bytes_(result.token_kv_bytes) {
+    : own_{{{TrafficClass::kValueRows, result.token_value_row_bytes},
+            {TrafficClass::kExpertWeights, result.token_expert_bytes},
+            {TrafficClass::kKv, result.token_kv_bytes}}} {
   Bytes own_read{};
-  own_read[kValueRows] = Sum(value_row_bytes_);
-  own_read[kKv] = Sum(kv_bytes_);
+  for (const Own& own : own_) own_read[static_cast<int>(own.of)] = Sum(own.bytes);
   for (int c = 0; c < kernels::kTrafficClasses; ++c) {
     const double logit_read = static_cast<double>(result.logit_traffic.read_bytes[c]);
     const double logit_written = static_cast<double>(result.logit_traffic.written_bytes[c]);
@@ -43,10 +43,10 @@ void TrafficShare::Add(int32_t first_row, int32_t rows, int32_t logit_rows,
   }
   const size_t first = static_cast<size_t>(first_row);
   const size_t count = static_cast<size_t>(rows);
-  if (!value_row_bytes_.empty()) {
-    usage->read_bytes[kValueRows] += Sum(value_row_bytes_.subspan(first, count));
+  for (const Own& own : own_) {
+    if (own.bytes.empty()) continue;
+    usage->read_bytes[static_cast<int>(own.of)] += Sum(own.bytes.subspan(first, count));
   }
-  if (!kv_bytes_.empty()) usage->read_bytes[kKv] += Sum(kv_bytes_.subspan(first, count));
 }
 
 }  // namespace mneme::schedule

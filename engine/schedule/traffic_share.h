@@ -1,6 +1,6 @@
-// Divides what a step moved among its spans. Value rows and KV reads fall to the tokens that asked
-// for them, as the executor counted; what only logit rows caused is divided among those rows; all
-// the rest equally among the step's tokens. The shares of all spans sum to the step.
+// Divides what a step moved among its spans. Value rows, experts and KV reads fall to the tokens
+// that asked for them, as the executor counted; what only logit rows caused is divided among those
+// rows; all the rest equally among the step's tokens. The shares of all spans sum to the step.
 #ifndef MNEME_ENGINE_SCHEDULE_TRAFFIC_SHARE_H_
 #define MNEME_ENGINE_SCHEDULE_TRAFFIC_SHARE_H_
 
@@ -24,8 +24,13 @@ class TrafficShare {
  private:
   using Bytes = std::array<double, kernels::kTrafficClasses>;
 
-  std::span<const double> value_row_bytes_;
-  std::span<const double> kv_bytes_;
+  // Of the classes whose reads are the tokens' own.
+  struct Own {
+    kernels::TrafficClass of;
+    std::span<const double> bytes;  // by token; empty: not counted
+  };
+
+  std::array<Own, 3> own_;
   Bytes read_per_token_{};
   Bytes written_per_token_{};
   Bytes read_per_logit_row_{};

@@ -11,6 +11,7 @@ using kernels::TrafficClass;
 
 constexpr int kDense = static_cast<int>(TrafficClass::kDenseWeights);
 constexpr int kValueRows = static_cast<int>(TrafficClass::kValueRows);
+constexpr int kExperts = static_cast<int>(TrafficClass::kExpertWeights);
 constexpr int kKv = static_cast<int>(TrafficClass::kKv);
 
 TEST(TrafficShareTest, DividesByTokensByLogitRowsAndByWhatEachTokenRead) {
@@ -20,11 +21,14 @@ TEST(TrafficShareTest, DividesByTokensByLogitRowsAndByWhatEachTokenRead) {
   result.traffic = result.logit_traffic;
   result.traffic.Read(TrafficClass::kDenseWeights, 400);
   result.traffic.Read(TrafficClass::kValueRows, 70);
+  result.traffic.Read(TrafficClass::kExpertWeights, 80);
   result.traffic.Read(TrafficClass::kKv, 100);
   result.traffic.Write(TrafficClass::kKv, 40);
   const std::vector<double> value_rows = {10, 20, 30, 10};
+  const std::vector<double> experts = {50, 0, 10, 20};
   const std::vector<double> kv = {10, 20, 30, 40};
   result.token_value_row_bytes = value_rows;
+  result.token_expert_bytes = experts;
   result.token_kv_bytes = kv;
 
   const TrafficShare share(result, 4, 2);
@@ -36,6 +40,8 @@ TEST(TrafficShareTest, DividesByTokensByLogitRowsAndByWhatEachTokenRead) {
   EXPECT_EQ(b.read_bytes[kDense], 300 + 500);
   EXPECT_EQ(a.read_bytes[kValueRows], 10);
   EXPECT_EQ(b.read_bytes[kValueRows], 60);
+  EXPECT_EQ(a.read_bytes[kExperts], 50);
+  EXPECT_EQ(b.read_bytes[kExperts], 30);
   EXPECT_EQ(a.read_bytes[kKv], 10);
   EXPECT_EQ(b.read_bytes[kKv], 90);
   EXPECT_EQ(a.written_bytes[kKv], 10);

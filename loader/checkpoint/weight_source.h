@@ -13,7 +13,8 @@ namespace mneme::loader {
 
 // Where a weight comes from: rows [first_row, first_row + rows) of a stored tensor seen as a matrix
 // (a vector is one column of rows). kMemoryTable has two parts, pre-values then values;
-// kMemoryCores has one part per core; every other weight has one part. Computed roles (RoPE tables,
+// kMemoryCores has one part per core, stacked matrices (the experts') one part each; every other
+// weight has one part. Computed roles (RoPE tables,
 // key norms) list the tensors they are computed from, or none.
 struct WeightSource {
   struct Part {

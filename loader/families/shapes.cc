@@ -16,6 +16,8 @@ struct Shape {
   int64_t layers;
   // What the config of a checkpoint of this size has beside kUltraMemV2 and the number of layers.
   std::string_view config;
+  // Of another family: the description itself.
+  ModelDescription (*describe)() = nullptr;
 };
 
 // What the published sizes have in common.
@@ -49,6 +51,29 @@ constexpr std::string_view kUltraMemV2 = R"(
   pad_token_id: 1
 )";
 
+// As published: no clamp, weights of the chosen experts not normalised.
+ModelDescription Olmoe() {
+  ModelDescription model;
+  model.family = "olmoe";
+  model.architecture = "olmoe";
+  model.dim = 2048;
+  model.layers = 16;
+  model.vocab_size = 50304;
+  model.embedding_size = 50304;
+  model.max_sequence_length = 4096;
+  model.attention.heads = 16;
+  model.attention.kv_heads = 16;
+  model.attention.head_dim = 128;
+  model.attention.qk_norm = NormDescription{};
+  model.attention.qk_norm_whole = true;
+  model.attention.clip_after_norm = true;
+  model.moe = {.experts = 64, .top_k = 8, .hidden = 1024};
+  model.tied_head = false;
+  model.eos_token_ids = {50279};
+  model.pad_token_id = 1;
+  return model;
+}
+
 constexpr Shape kShapes[] = {
     {"ultramem-1b-7b", 16, R"(  mlp_hidden_size: 11264
   mem_knum: 612
@@ -60,6 +85,7 @@ constexpr Shape kShapes[] = {
   mem_vdim: 1024
   mem_share_ratio: 0.03125
 )"},
+    {"olmoe-1b-7b", 16, "", Olmoe},
 };
 
 // The first layers as they are: their windows and product keys depend on how many there were.
@@ -70,6 +96,16 @@ void KeepLayers(int64_t layers, ModelDescription* model) {
   const int64_t slots_per_layer = memory.slots / static_cast<int64_t>(memory.layers.size());
   memory.layers.resize(static_cast<size_t>(layers));
   memory.slots = std::max(memory.window, slots_per_layer * layers);
+}
+
+absl::StatusOr<ModelDescription> Describe(const Shape& shape) {
+  if (shape.describe != nullptr) return shape.describe();
+  absl::StatusOr<OlmoConfig> config =
+      ParseOlmoConfig(absl::StrCat("model:", std::string(kUltraMemV2), std::string(shape.config),
+                                   "  n_layers: ", shape.layers, "\n"),
+                      std::string(shape.name));
+  if (!config.ok()) return config.status();
+  return config->model;
 }
 
 }  // namespace
@@ -87,13 +123,9 @@ absl::StatusOr<ModelDescription> DescribeShape(const std::string& name, int64_t 
       return absl::InvalidArgumentError(
           absl::StrCat("layers is ", layers, ", ", name, " has ", shape.layers));
     }
-    absl::StatusOr<OlmoConfig> config =
-        ParseOlmoConfig(absl::StrCat("model:", std::string(kUltraMemV2), std::string(shape.config),
-                                     "  n_layers: ", shape.layers, "\n"),
-                        name);
-    if (!config.ok()) return config.status();
-    if (layers > 0) KeepLayers(layers, &config->model);
-    return config->model;
+    absl::StatusOr<ModelDescription> model = Describe(shape);
+    if (model.ok() && layers > 0) KeepLayers(layers, &*model);
+    return model;
   }
   return absl::NotFoundError(absl::StrCat("there is no shape '", name, "'; there are ",
                                           absl::StrJoin(ShapeNames(), ", ")));

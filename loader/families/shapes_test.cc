@@ -22,6 +22,23 @@ TEST(ShapesTest, AreOfThePublishedSize) {
   EXPECT_NEAR(static_cast<double>(large.memory->slots), 91.7e6, 0.1e6);
 }
 
+TEST(ShapesTest, OfAMixtureOfExpertsToo) {
+  const ModelDescription model = DescribeShape("olmoe-1b-7b", 0).value();
+  ASSERT_TRUE(model.moe.has_value());
+  const double expert = 3.0 * static_cast<double>(model.dim * model.moe->hidden);
+  const double rest = static_cast<double>(model.dim) *
+                      (2.0 * static_cast<double>(model.embedding_size) +
+                       static_cast<double>(model.layers * (4 * model.dim + model.moe->experts)));
+  const auto parameters = [&](int64_t experts) {
+    return rest + static_cast<double>(model.layers * experts) * expert;
+  };
+  // 6.9 B parameters, of which a token uses 1.3 B.
+  EXPECT_NEAR(parameters(model.moe->experts), 6.92e9, 0.01e9);
+  EXPECT_NEAR(parameters(model.moe->top_k), 1.28e9, 0.01e9);
+  EXPECT_EQ(model.attention.heads * model.attention.head_dim, model.dim);
+  EXPECT_EQ(DescribeShape("olmoe-1b-7b", 3).value().layers, 3);
+}
+
 TEST(ShapesTest, MayHaveFewerLayers) {
   const MemoryDescription whole = *DescribeShape("ultramem-1b-7b", 0).value().memory;
   for (int64_t layers : {1, 2, 15}) {
@@ -38,7 +55,7 @@ TEST(ShapesTest, MayHaveFewerLayers) {
 
 TEST(ShapesTest, WhatIsNotThereIsNamed) {
   EXPECT_EQ(DescribeShape("gpt", 0).status().message(),
-            "there is no shape 'gpt'; there are ultramem-1b-7b, ultramem-2.5b-120b");
+            "there is no shape 'gpt'; there are ultramem-1b-7b, ultramem-2.5b-120b, olmoe-1b-7b");
   EXPECT_EQ(DescribeShape("ultramem-1b-7b", 17).status().message(),
             "layers is 17, ultramem-1b-7b has 16");
   EXPECT_EQ(DescribeShape("ultramem-1b-7b", -1).status().code(),

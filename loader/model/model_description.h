@@ -31,9 +31,14 @@ struct AttentionDescription {
   int64_t head_dim = 0;
   bool qkv_bias = false;
   bool out_bias = false;
-  std::optional<NormDescription> qk_norm;  // per head of width head_dim, before RoPE
-  std::optional<float> clip_qkv;           // q, k and v clamped to [-clip, clip] before the norm
+  std::optional<NormDescription> qk_norm;  // of q and k, before RoPE
+  bool qk_norm_whole = false;     // over the whole projected width; else per head of width head_dim
+  std::optional<float> clip_qkv;  // q, k and v clamped to [-clip, clip]
+  bool clip_after_norm = false;   // else before it
   RopeDescription rope;
+  // By block: how many keys a query sees, its own the last of them; 0: all there are. Empty: no
+  // block has such a window.
+  std::vector<int64_t> windows;
 };
 
 enum class Activation : uint8_t { kSwiglu, kGelu, kRelu };
@@ -43,6 +48,20 @@ struct FfnDescription {
   Activation activation = Activation::kSwiglu;
   int64_t hidden = 0;
   bool bias = false;
+};
+
+// A Mixture-of-Experts in place of blocks' FFNs: the router's top_k experts of each token, each
+// down(silu(gate(x)) * up(x)), weighted and summed; beside them, where there is one, an FFN that
+// all tokens go through, times a sigmoid of the token's own.
+struct MoeDescription {
+  int64_t experts = 0;
+  int64_t top_k = 0;
+  int64_t hidden = 0;  // of one expert: down's input width
+  // Weights are a softmax over the chosen experts' logits (Mixtral, norm_topk_prob); else over all
+  // experts', of which the chosen ones' are taken.
+  bool renormalise = false;
+  int64_t shared_hidden = 0;               // of the FFN for all tokens; 0: none
+  std::vector<int64_t> dense_blocks = {};  // that have the model's FFN instead
 };
 
 enum class MemoryKind : uint8_t { kUltraMemV2, kUltraMemV1, kMemoryPlus };
@@ -88,7 +107,7 @@ struct MemoryDescription {
 
 struct ModelDescription {
   std::string family;        // "olmo", ...: which file of loader/families read it
-  std::string architecture;  // "ultramem_v2", "ultramem_v1", "memory_plus", "dense"
+  std::string architecture;  // "ultramem_v2", "ultramem_v1", "memory_plus", "dense", "olmoe"
   int64_t dim = 0;
   int64_t layers = 0;
   int64_t vocab_size = 0;      // ids that may be sampled: [0, vocab_size)
@@ -96,7 +115,8 @@ struct ModelDescription {
   int64_t max_sequence_length = 0;
   AttentionDescription attention;
   FfnDescription ffn;
-  NormDescription block_norm;  // attention and FFN norms
+  std::optional<MoeDescription> moe;  // then only its dense blocks have the ffn
+  NormDescription block_norm;         // attention and FFN norms
   NormDescription final_norm;
   std::optional<NormDescription> embedding_norm;
   bool norm_after = false;  // x += norm(f(x)) instead of x += f(norm(x))

@@ -65,13 +65,18 @@ constexpr RoleName kNames[] = {
     {Role::kMemoryTable, Place::kMemory, "table"},
     {Role::kMemoryGate, Place::kMemory, "gate"},
     {Role::kMemoryOut, Place::kMemory, "out"},
+    {Role::kRouter, Place::kBlock, "router"},
+    {Role::kExpertGate, Place::kBlock, "expert_gate"},
+    {Role::kExpertUp, Place::kBlock, "expert_up"},
+    {Role::kExpertDown, Place::kBlock, "expert_down"},
+    {Role::kSharedGate, Place::kBlock, "shared_gate"},
 };
 
 constexpr bool InOrder() {
   for (size_t i = 0; i < std::size(kNames); ++i) {
     if (kNames[i].role != static_cast<Role>(i)) return false;
   }
-  return std::size(kNames) == static_cast<size_t>(Role::kMemoryOut) + 1;
+  return std::size(kNames) == static_cast<size_t>(Role::kSharedGate) + 1;
 }
 static_assert(InOrder(), "every role has a name, in its place");
 

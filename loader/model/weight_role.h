@@ -29,7 +29,7 @@ enum class Role : uint8_t {
   kQueryBias,
   kKeyBias,
   kValueBias,
-  kQueryNormWeight,  // [head_dim]
+  kQueryNormWeight,  // [head_dim], or the whole projected width
   kQueryNormBias,
   kKeyNormWeight,
   kKeyNormBias,
@@ -37,7 +37,7 @@ enum class Role : uint8_t {
   kAttentionOutBias,
   kFfnNormWeight,  // [dim]
   kFfnNormBias,
-  kFfnUp,    // [hidden, dim]
+  kFfnUp,    // [hidden, dim]; beside experts these are the shared FFN's
   kFfnGate,  // [hidden, dim]; kSwiglu only
   kFfnUpBias,
   kFfnGateBias,
@@ -60,6 +60,12 @@ enum class Role : uint8_t {
   kMemoryTable,            // value table, rows interleaved: pre-values then values
   kMemoryGate,             // [value_dim, dim]; Memory+
   kMemoryOut,              // [dim, value_dim*expand_groups]
+  // Mixture-of-Experts; layer = block. Of the experts: their matrices, one on another.
+  kRouter,      // [experts, dim]
+  kExpertGate,  // [experts*hidden, dim]
+  kExpertUp,    // [experts*hidden, dim]
+  kExpertDown,  // [experts*dim, hidden]
+  kSharedGate,  // [1, dim]
 };
 
 struct WeightId {

@@ -125,7 +125,11 @@ absl::StatusOr<PackedWeights> PackedWeights::Generate(const ModelDescription& mo
                     .pre_width = pre_width,
                     .width = static_cast<int32_t>(weight.cols) - pre_width};
     } else {
-      made.view = {buffer->data(), weight.dtype, weight.rows, weight.cols, weight.cols};
+      const int64_t rows = weight.rows / std::max<int64_t>(1, weight.stack);
+      made.view = {buffer->data(), weight.dtype, rows, weight.cols, weight.cols};
+      for (int64_t i = 0; i < weight.stack; ++i) {
+        made.stack.push_back(buffer->data() + i * made.view.bytes());
+      }
     }
     packed.weights_.emplace(weight.id, made);
     packed.buffers_.push_back(*std::move(buffer));

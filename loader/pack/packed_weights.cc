@@ -97,6 +97,10 @@ class Packer {
         return PackShuffleIndex(source.parts[0]);
       case Role::kMemoryTable:
         return PackTable(source);
+      case Role::kExpertGate:
+      case Role::kExpertUp:
+      case Role::kExpertDown:
+        return PackStack(source);
       default:
         break;
     }
@@ -216,6 +220,36 @@ class Packer {
       out += part.rows * stride;
     }
     if (source.parts.size() == 1) copies_[key] = *weight;
+    return weight;
+  }
+
+  // Stacked matrices: each where it lies if all may be, else copies, one after the other.
+  absl::StatusOr<PackedWeight> PackStack(const WeightSource& source) {
+    const WeightSource::Part& first = source.parts[0];
+    const Conversion conversion = MatrixConversion(first.tensor->dtype, options_);
+    PackedWeight weight;
+    weight.in_place = true;
+    for (const WeightSource::Part& part : source.parts) {
+      const uint8_t* stored = part.tensor->bytes.data() +
+                              part.first_row * part.cols * StoredDTypeBytes(part.tensor->dtype);
+      weight.stack.push_back(stored);
+      weight.in_place = weight.in_place && conversion.Copies(part.tensor->dtype) &&
+                        Aligned(stored, conversion.dtype);
+    }
+    const auto count = static_cast<int64_t>(source.parts.size());
+    if (!weight.in_place) {
+      absl::StatusOr<PackedWeight> made =
+          NewMatrix(conversion.dtype, count * first.rows, first.cols);
+      if (!made.ok()) return made.status();
+      auto* out = static_cast<uint8_t*>(const_cast<void*>(made->view.data));
+      const int64_t stride = first.cols * DTypeBytes(conversion.dtype);
+      for (int64_t i = 0; i < count; ++i, out += first.rows * stride) {
+        PackRows(source.parts[i], conversion, *checkpoint_.files, out, stride);
+        weight.stack[i] = out;
+      }
+    }
+    weight.view = {weight.stack[0], conversion.dtype, first.rows, first.cols, first.cols};
+    weight.bytes = count * weight.view.bytes();
     return weight;
   }
 

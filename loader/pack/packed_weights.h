@@ -29,9 +29,11 @@ struct PackedTable {
 
 // One weight. `view` for all roles but kMemoryTable. Matrices keep the stored dtype (f32, bf16);
 // vectors (one column: norms, biases), directions, cores and computed weights are f32; shuffles
-// i32.
+// i32. Of stacked matrices (the experts' of a block) it is the first; all have its shape and
+// stride.
 struct PackedWeight {
   kernels::TensorView view;
+  std::vector<const uint8_t*> stack;  // of stacked matrices: where each lies
   PackedTable table;
   bool in_place = false;  // a view into the mapped file
   int64_t bytes = 0;      // that this weight occupies (a table: all its rows)
@@ -56,6 +58,7 @@ struct GeneratedWeight {
   int64_t rows = 0;
   int64_t cols = 0;
   int64_t table_row_bytes = 0;  // of a value table, padding included; else 0
+  int64_t stack = 0;            // of stacked matrices: how many the rows make up; else 0
 };
 
 class PackedWeights {

@@ -2,7 +2,11 @@
 
 #include <cmath>
 #include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -203,6 +207,77 @@ TEST(PackedWeightsTest, RefusesWeightsThatTheModelLacks) {
   const Checkpoint checkpoint = Inspect("dense");
   const auto packed = PackedWeights::Pack(checkpoint, {{Role::kMemoryKeys, 0}}, {});
   EXPECT_EQ(packed.status().message(), "tests/golden/dense: the model has no weight memory.0.keys");
+}
+
+// Tensors in memory.
+class MemoryFiles : public TensorFiles {
+ public:
+  const std::map<std::string, StoredTensor>& tensors() const override { return tensors_; }
+  int64_t file_bytes() const override { return 0; }
+  void DropPages(std::span<const uint8_t>) const override {}
+
+  // Values 0, 1, 2, … from `first` on, `misaligned` bytes behind an aligned address.
+  const StoredTensor* Add(const std::string& name, std::vector<int64_t> shape, float first,
+                          int64_t misaligned = 0) {
+    StoredTensor& tensor = tensors_[name];
+    tensor.name = name;
+    tensor.shape = std::move(shape);
+    auto& bytes = bytes_.emplace_back(static_cast<size_t>(tensor.elements() * 4 + misaligned));
+    for (int64_t i = 0; i < tensor.elements(); ++i) {
+      const float value = first + static_cast<float>(i);
+      std::memcpy(bytes.data() + misaligned + 4 * i, &value, 4);
+    }
+    tensor.bytes = std::span<const uint8_t>(bytes).subspan(static_cast<size_t>(misaligned));
+    return &tensor;
+  }
+
+ private:
+  std::map<std::string, StoredTensor> tensors_;
+  std::deque<std::vector<uint8_t>> bytes_;
+};
+
+// Matrices of [2, 3] that lie apart, and halves of a fused [2, 2 + 2, 3].
+TEST(PackedWeightsTest, ExpertsStayWhereTheyLieOrAreCopiedTogether) {
+  auto files = std::make_shared<MemoryFiles>();
+  const StoredTensor* b = files->Add("b", {2, 3}, 100);
+  const StoredTensor* a = files->Add("a", {2, 3}, 200);
+  const StoredTensor* fused = files->Add("fused", {2, 4, 3}, 300);
+  const StoredTensor* odd = files->Add("odd", {2, 3}, 400, /*misaligned=*/1);
+  Checkpoint checkpoint;
+  checkpoint.files = files;
+  checkpoint.weights[{Role::kExpertGate, 0}].parts = {{a, 0, 2, 3}, {b, 0, 2, 3}};
+  checkpoint.weights[{Role::kExpertUp, 0}].parts = {{fused, 2, 2, 3}, {fused, 6, 2, 3}};
+  checkpoint.weights[{Role::kExpertDown, 0}].parts = {{a, 0, 2, 3}, {odd, 0, 2, 3}};
+  const struct {
+    Role role;
+    bool in_place;
+    float firsts[2];
+  } expected[] = {{Role::kExpertGate, true, {200, 100}},
+                  {Role::kExpertUp, true, {306, 318}},
+                  {Role::kExpertDown, false, {200, 400}}};
+  const PackedWeights packed = Pack(checkpoint);
+  const PackedWeights rounded = Pack(checkpoint, PackOptions{.round_to_bf16 = true});
+  for (const auto& e : expected) {
+    const PackedWeight& weight = packed.at({e.role, 0});
+    EXPECT_EQ(weight.in_place, e.in_place);
+    const PackedWeight& half = rounded.at({e.role, 0});
+    EXPECT_FALSE(half.in_place);
+    EXPECT_EQ(half.view.dtype, DType::kBf16);
+    EXPECT_EQ(half.bytes, 2 * 2 * 3 * 2);
+    EXPECT_EQ(weight.bytes, 2 * 2 * 3 * 4);
+    ASSERT_EQ(weight.stack.size(), 2u);
+    ASSERT_EQ(half.stack.size(), 2u);
+    EXPECT_EQ(weight.view.data, weight.stack[0]);
+    EXPECT_EQ(weight.view.rows, 2);
+    for (int i = 0; i < 2; ++i) {
+      for (int j = 0; j < 6; ++j) {
+        const float want = e.firsts[i] + static_cast<float>(j);
+        EXPECT_EQ(reinterpret_cast<const float*>(weight.stack[i])[j], want);
+        EXPECT_EQ(reinterpret_cast<const Bf16*>(half.stack[i])[j].bits, kernels::ToBf16(want).bits);
+      }
+    }
+  }
+  EXPECT_EQ(packed.at({Role::kExpertGate, 0}).stack[1], b->bytes.data());
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "kernels/simd/runnable_isas.h"
 #include "tests/model/golden_case.h"
+#include "tests/model/moe_case.h"
 #include "tests/model/rank_runner.h"
 
 namespace mneme::testing {
@@ -147,6 +148,24 @@ TEST_P(InvarianceTest, TheBlockSizeChangesNoBit) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, InvarianceTest, ::testing::ValuesIn(GoldenCases()),
                          [](const auto& info) { return info.param; });
+
+// Experts whole, split inside, and split by expert.
+TEST(MoeInvarianceTest, ChunksNeighboursAndBlocksChangeNoBit) {
+  for (const MoeCase& moe : MoeCases()) {
+    for (const int32_t ranks : {1, 2, 3}) {
+      for (const v1::ElementType type : {v1::F32, v1::BF16}) {
+        SCOPED_TRACE(moe.name + " " + std::to_string(ranks));
+        ModelOptions options;
+        options.ranks = ranks;
+        options.cost.exchange_seconds = 0;
+        options.cost.exchange_seconds_per_rank = 0;
+        auto runner = RankRunner::Generate(moe.model, type, options);
+        ASSERT_TRUE(runner.ok()) << runner.status();
+        ASSERT_NO_FATAL_FAILURE(CheckInvariance(**runner));
+      }
+    }
+  }
+}
 
 TEST(PlanIsWhatRunsTest, AnActorTakenOutOfThePlanDoesNotRun) {
   ModelOptions options;

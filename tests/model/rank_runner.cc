@@ -25,15 +25,36 @@ absl::StatusOr<std::unique_ptr<RankRunner>> RankRunner::Create(
   absl::StatusOr<loader::PackedWeights> weights = PackModel(runner->planned_, options);
   if (!weights.ok()) return weights.status();
   runner->weights_ = std::move(*weights);
-  absl::StatusOr<std::unique_ptr<runtime::LocalExecutor>> executor = runtime::LocalExecutor::Create(
-      runner->planned_.plan, runner->weights_, options.reference_kernels);
-  if (!executor.ok()) return executor.status();
-  runner->executor_ = std::move(*executor);
-  runner->step_ = std::make_unique<runtime::Step>(runner->executor_->limits());
-  runner->lengths_.assign(kSequences, 0);
-  runner->fresh_.assign(kSequences, true);
-  runner->reversed_.assign(kSequences, false);
+  if (absl::Status s = runner->Start(options.reference_kernels); !s.ok()) return s;
   return runner;
+}
+
+absl::StatusOr<std::unique_ptr<RankRunner>> RankRunner::Generate(
+    const loader::ModelDescription& model, v1::ElementType matrices, ModelOptions options) {
+  options.max_step_tokens = kTokens;
+  options.max_sequences = kSequences;
+  std::unique_ptr<RankRunner> runner(new RankRunner());
+  absl::StatusOr<PlannedModel> planned =
+      PlanDescription(model.architecture, model, matrices, options);
+  if (!planned.ok()) return planned.status();
+  runner->planned_ = std::move(*planned);
+  absl::StatusOr<loader::PackedWeights> weights = GenerateModel(runner->planned_, /*seed=*/1);
+  if (!weights.ok()) return weights.status();
+  runner->weights_ = std::move(*weights);
+  if (absl::Status s = runner->Start(options.reference_kernels); !s.ok()) return s;
+  return runner;
+}
+
+absl::Status RankRunner::Start(bool reference_kernels) {
+  absl::StatusOr<std::unique_ptr<runtime::LocalExecutor>> executor =
+      runtime::LocalExecutor::Create(planned_.plan, weights_, reference_kernels);
+  if (!executor.ok()) return executor.status();
+  executor_ = std::move(*executor);
+  step_ = std::make_unique<runtime::Step>(executor_->limits());
+  lengths_.assign(kSequences, 0);
+  fresh_.assign(kSequences, true);
+  reversed_.assign(kSequences, false);
+  return absl::OkStatus();
 }
 
 void RankRunner::Reset(int32_t sequence, bool reversed) {

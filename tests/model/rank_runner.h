@@ -25,6 +25,10 @@ class RankRunner {
   // Steps of up to 64 tokens of 4 sequences. `edit` may change the plan before it is bound.
   static absl::StatusOr<std::unique_ptr<RankRunner>> Create(
       ModelOptions options, const std::function<void(v1::Plan*)>& edit = nullptr);
+  // A model that is only described, with generated weights, its matrices of the given type.
+  static absl::StatusOr<std::unique_ptr<RankRunner>> Generate(const loader::ModelDescription& model,
+                                                              v1::ElementType matrices,
+                                                              ModelOptions options);
 
   // Runs one step of these chunks, each behind what its sequence has, as it arrives in a message.
   // Returns the logits of every row, [tokens of the chunks, embedding_size].
@@ -36,9 +40,12 @@ class RankRunner {
   const runtime::LocalExecutor& executor() const { return *executor_; }
   const loader::ModelDescription& model() const { return planned_.checkpoint.model; }
   const v1::Plan& plan() const { return planned_.plan; }
+  const loader::PackedWeights& weights() const { return weights_; }
 
  private:
   RankRunner() = default;
+  // Runs the model planned_ with weights_.
+  absl::Status Start(bool reference_kernels);
 
   PlannedModel planned_;
   loader::PackedWeights weights_;
