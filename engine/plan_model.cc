@@ -211,14 +211,17 @@ absl::StatusOr<loader::PackedWeights> GenerateModel(const PlannedModel& planned,
   for (const v1::Weight& w : planned.plan.weights()) {
     if (!w.shared_with().empty()) continue;
     bytes += w.bytes();
-    weights.push_back({.id = {static_cast<loader::Role>(w.role()), w.layer()},
-                       .dtype = w.type() == v1::BF16  ? kernels::DType::kBf16
-                                : w.type() == v1::I32 ? kernels::DType::kI32
-                                                      : kernels::DType::kF32,
-                       .rows = w.shape(0),
-                       .cols = w.shape(1),
-                       .table_row_bytes = w.value_table() ? w.bytes() / w.shape(0) : 0,
-                       .stack = w.stack()});
+    weights.push_back(
+        {.id = {static_cast<loader::Role>(w.role()), w.layer()},
+         .dtype = w.type() == v1::BF16  ? kernels::DType::kBf16
+                  : w.type() == v1::I32 ? kernels::DType::kI32
+                                        : kernels::DType::kF32,
+         .rows = w.shape(0),
+         .cols = w.shape(1),
+         .table_row_bytes = w.value_table() ? w.bytes() / w.shape(0) : 0,
+         .stack = w.stack(),
+         .pre_cols = w.value_table() ? planned.checkpoint.model.memory->pre_value_dim : 0,
+         .part = false});
   }
   if (absl::Status status = CheckMemory(planned.plan, bytes); !status.ok()) return status;
   return loader::PackedWeights::Generate(planned.checkpoint.model, weights, seed);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/make_executor.h"
+#include "engine/rank_weights.h"
 #include "loader/tokenizer/tokenizer.h"
 
 namespace mneme {
@@ -22,7 +23,9 @@ class ServingImpl : public Serving {
     } else if (!absl::IsNotFound(tokenizer.status())) {
       return tokenizer.status();
     }
-    absl::StatusOr<loader::PackedWeights> weights = PackModel(planned_, options);
+    absl::StatusOr<loader::PackedWeights> weights = options.process.processes > 1
+                                                        ? PackRank(planned_, options, /*rank=*/0)
+                                                        : PackModel(planned_, options);
     if (!weights.ok()) return weights.status();
     weights_ = std::move(*weights);
     absl::StatusOr<std::unique_ptr<runtime::Executor>> executor =

@@ -3,11 +3,22 @@
 #include "clients/cli/shape_flags.h"
 #include "clients/cli/verbs.h"
 #include "engine/make_executor.h"
+#include "engine/rank_weights.h"
 
 namespace mneme::cli {
 namespace {
 
 constexpr uint64_t kSeed = 1;  // of made-up weights
+
+// Of the model, or of the front's rank.
+absl::StatusOr<loader::PackedWeights> Weights(const PlannedModel& planned,
+                                              const ModelOptions& options) {
+  const bool made_up = !planned.shape.empty();
+  if (options.process.processes > 1) {
+    return made_up ? GenerateRank(planned, kSeed, 0) : PackRank(planned, options, 0);
+  }
+  return made_up ? GenerateModel(planned, kSeed) : PackModel(planned, options);
+}
 
 absl::Status Bench(const Invocation& invocation, const ModelFlags& model, const ShapeFlags& shape,
                    ModelBenchOptions bench) {
@@ -15,8 +26,7 @@ absl::Status Bench(const Invocation& invocation, const ModelFlags& model, const 
   if (!planned.ok()) return planned.status();
   const absl::StatusOr<ModelOptions> options = model.ToOptions();
   if (!options.ok()) return options.status();
-  const absl::StatusOr<loader::PackedWeights> weights =
-      shape.given() ? GenerateModel(*planned, kSeed) : PackModel(*planned, *options);
+  const absl::StatusOr<loader::PackedWeights> weights = Weights(*planned, *options);
   if (!weights.ok()) return weights.status();
   const auto executor = MakeExecutor(*planned, *weights, *options, kSeed);
   if (!executor.ok()) return executor.status();

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/plan/plan_of_rank.h"
+#include "engine/rank_weights.h"
 #include "loader/checkpoint/file_identity.h"
 #include "loader/families/shapes.h"
 
@@ -75,8 +76,8 @@ absl::StatusOr<RankModel> LoadRankModel(const v1::RankSetup& setup) {
   options.round_to_bf16 = setup.round_to_bf16();
   options.widen_to_f32 = setup.widen_to_f32();
   absl::StatusOr<loader::PackedWeights> weights =
-      setup.source().shape().empty() ? PackModel(*planned, options)
-                                     : GenerateModel(*planned, setup.source().seed());
+      setup.source().shape().empty() ? PackRank(*planned, options, setup.rank())
+                                     : GenerateRank(*planned, setup.source().seed(), setup.rank());
   if (!weights.ok()) return weights.status();
   RankModel model;
   model.weights = *std::move(weights);

@@ -116,8 +116,11 @@ absl::Status Rank::BindWeights(const loader::PackedWeights& weights) {
     const v1::Weight& owner = w.shared_with().empty() ? w : *by_name.at(w.shared_with());
     const loader::PackedWeight& packed =
         weights.at({static_cast<loader::Role>(owner.role()), owner.layer()});
-    if (absl::Status s = CheckWeight(w, packed); !s.ok()) return s;
-    if (w.layout().kind() == v1::Layout::SPLIT) {
+    const absl::Status fits = packed.part ? CheckPart(w, packed) : CheckWeight(w, packed);
+    if (!fits.ok()) return fits;
+    if (packed.part) {
+      weights_.push_back(&packed);
+    } else if (w.layout().kind() == v1::Layout::SPLIT) {
       weights_.push_back(&parts_.emplace_back(PartOf(w, packed)));
     } else {
       weights_.push_back(&packed);

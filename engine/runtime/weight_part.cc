@@ -58,6 +58,17 @@ std::string ShapeText(int64_t stack, int64_t rows, int64_t cols) {
   return absl::StrCat("[", stack, ", ", rows / stack, ", ", cols, "]");
 }
 
+absl::Status Misfit(const v1::Weight& planned, const loader::PackedWeight& packed, int64_t rows,
+                    int64_t cols) {
+  const DType dtype = planned.value_table() ? packed.table.dtype : packed.view.dtype;
+  return absl::InvalidArgumentError(
+      absl::StrCat("weight ", planned.name(), ": the plan has ",
+                   ShapeText(planned.stack(), planned.shape(0), planned.shape(1)), " ",
+                   kernels::DTypeName(DTypeOfElement(planned.type())), " of ", planned.bytes(),
+                   " bytes, packed is ", ShapeText(std::ssize(packed.stack), rows, cols), " ",
+                   kernels::DTypeName(dtype), " of ", packed.bytes, " bytes"));
+}
+
 // A part of each of the stacked matrices, or some of them.
 loader::PackedWeight PartOfStack(const v1::Weight& planned, const loader::PackedWeight& whole) {
   loader::PackedWeight part = whole;
@@ -94,12 +105,20 @@ absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& 
                         ? stack > 0 && StackFits(planned, whole)
                         : stack == 0 && Fits(planned, 0, rows) && Fits(planned, 1, cols);
   if (dtype == DTypeOfElement(planned.type()) && fits && table_fits) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("weight ", planned.name(), ": the plan has ",
-                   ShapeText(planned.stack(), planned.shape(0), planned.shape(1)), " ",
-                   kernels::DTypeName(DTypeOfElement(planned.type())), " of ", planned.bytes(),
-                   " bytes, packed is ", ShapeText(stack, rows, cols), " ",
-                   kernels::DTypeName(dtype), " of ", whole.bytes, " bytes"));
+  return Misfit(planned, whole, rows, cols);
+}
+
+absl::Status CheckPart(const v1::Weight& planned, const loader::PackedWeight& part) {
+  const bool table = planned.value_table();
+  const int64_t stack = std::ssize(part.stack);
+  const int64_t rows = table ? part.table.rows : part.view.rows * std::max<int64_t>(1, stack);
+  const int64_t cols = table ? int64_t{part.table.pre_width} + part.table.width : part.view.cols;
+  const DType dtype = table ? part.table.dtype : part.view.dtype;
+  if (dtype == DTypeOfElement(planned.type()) && rows == planned.shape(0) &&
+      cols == planned.shape(1) && stack == planned.stack() && part.bytes == planned.bytes()) {
+    return absl::OkStatus();
+  }
+  return Misfit(planned, part, rows, cols);
 }
 
 loader::PackedWeight PartOf(const v1::Weight& planned, const loader::PackedWeight& whole) {

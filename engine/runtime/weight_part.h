@@ -12,6 +12,9 @@ namespace mneme::runtime {
 // it holds the part. INVALID_ARGUMENT names the weight, with both shapes.
 absl::Status CheckWeight(const v1::Weight& planned, const loader::PackedWeight& whole);
 
+// The same of a weight that is a rank's part by itself (PackedWeight::part).
+absl::Status CheckPart(const v1::Weight& planned, const loader::PackedWeight& part);
+
 // The part, in the whole one's memory: a view of the plan's shape. Of a split of several chunks,
 // chunk_stride says where the next chunk's part is; of stacked matrices, `stack` has those that the
 // part is of. A value table stays as it is: its readers know

@@ -110,6 +110,7 @@ absl::StatusOr<PackedWeights> PackedWeights::Generate(const ModelDescription& mo
   for (const GeneratedWeight& weight : weights) {
     const bool table = weight.table_row_bytes > 0;
     PackedWeight made;
+    made.part = weight.part;
     made.bytes = table ? weight.rows * weight.table_row_bytes
                        : weight.rows * weight.cols * kernels::DTypeBytes(weight.dtype);
     absl::StatusOr<Buffer> buffer =
@@ -117,7 +118,7 @@ absl::StatusOr<PackedWeights> PackedWeights::Generate(const ModelDescription& mo
     if (!buffer.ok()) return buffer.status();
     FillWeight(model, weight, block, random, buffer->data());
     if (table) {
-      const auto pre_width = static_cast<int32_t>(model.memory->pre_value_dim);
+      const auto pre_width = static_cast<int32_t>(weight.pre_cols);
       made.table = {.data = buffer->data(),
                     .rows = weight.rows,
                     .row_stride_bytes = weight.table_row_bytes,

@@ -23,10 +23,8 @@ const WeightId kSin{Role::kRopeSin};
 PackedWeights Generate(uint64_t seed) {
   ModelDescription model;
   model.attention.head_dim = 16;
-  model.memory = MemoryDescription{};
-  model.memory->pre_value_dim = 16;
   const std::vector<GeneratedWeight> weights = {
-      {kMatrix, DType::kBf16, 2048, 1024, 0}, {kTable, DType::kBf16, 1000, 48, 128},
+      {kMatrix, DType::kBf16, 2048, 1024, 0}, {kTable, DType::kBf16, 1000, 48, 128, 0, 16},
       {kNorm, DType::kF32, 1, 64, 0},         {kShuffle, DType::kI32, 1, 500, 0},
       {kCos, DType::kF32, 32, 8, 0},          {kSin, DType::kF32, 32, 8, 0}};
   return PackedWeights::Generate(model, weights, seed).value();

@@ -32,20 +32,28 @@ bool Conversion::Copies(StoredDType stored) const {
 
 void PackRows(const WeightSource::Part& part, const Conversion& conversion,
               const TensorFiles& files, uint8_t* destination, int64_t stride_bytes) {
+  PackColumns(part, 0, part.cols, conversion, files, destination, stride_bytes);
+}
+
+void PackColumns(const WeightSource::Part& part, int64_t first_col, int64_t cols,
+                 const Conversion& conversion, const TensorFiles& files, uint8_t* destination,
+                 int64_t stride_bytes) {
   const StoredTensor& tensor = *part.tensor;
-  const int64_t row_bytes = part.cols * StoredDTypeBytes(tensor.dtype);
+  const int64_t element = StoredDTypeBytes(tensor.dtype);
+  const int64_t row_bytes = part.cols * element;
   const int64_t chunk_rows = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, row_bytes));
   const bool copies = conversion.Copies(tensor.dtype);
-  std::vector<float> scratch(copies ? 0 : static_cast<size_t>(part.cols));
+  std::vector<float> scratch(copies ? 0 : static_cast<size_t>(cols));
   for (int64_t begin = 0; begin < part.rows; begin += chunk_rows) {
     const int64_t end = std::min(part.rows, begin + chunk_rows);
     const uint8_t* source = tensor.bytes.data() + (part.first_row + begin) * row_bytes;
     for (int64_t row = begin; row < end; ++row) {
       uint8_t* out = destination + row * stride_bytes;
       if (copies) {
-        std::memcpy(out, source + (row - begin) * row_bytes, static_cast<size_t>(row_bytes));
+        std::memcpy(out, source + (row - begin) * row_bytes + first_col * element,
+                    static_cast<size_t>(cols * element));
       } else {
-        PackRow(tensor, (part.first_row + row) * part.cols, conversion, scratch, out);
+        PackRow(tensor, (part.first_row + row) * part.cols + first_col, conversion, scratch, out);
       }
     }
     files.DropPages({source, static_cast<size_t>((end - begin) * row_bytes)});

@@ -26,6 +26,10 @@ struct Conversion {
 // REQUIRES: part of dtype F32 or BF16; dtype kF32 or kBf16; aligned destination rows.
 void PackRows(const WeightSource::Part& part, const Conversion& conversion,
               const TensorFiles& files, uint8_t* destination, int64_t stride_bytes);
+// The same of columns [first_col, first_col + cols) only.
+void PackColumns(const WeightSource::Part& part, int64_t first_col, int64_t cols,
+                 const Conversion& conversion, const TensorFiles& files, uint8_t* destination,
+                 int64_t stride_bytes);
 
 }  // namespace mneme::loader
 

@@ -5,6 +5,7 @@
 // 4. Source bytes that are copied are read front to back once, and their pages given back.
 #include "loader/pack/packed_weights.h"
 
+#include <algorithm>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -85,7 +86,8 @@ class Packer {
   Packer(const Checkpoint& checkpoint, const PackOptions& options)
       : checkpoint_(checkpoint), options_(options) {}
 
-  absl::StatusOr<PackedWeight> PackOne(const WeightId& id, const WeightSource& source) {
+  absl::StatusOr<PackedWeight> PackOne(const WeightId& id, const WeightSource& source,
+                                       const WeightSlice& slice) {
     switch (id.role) {
       case Role::kRopeCos:
       case Role::kRopeSin:
@@ -96,16 +98,20 @@ class Packer {
       case Role::kMemoryShuffle:
         return PackShuffleIndex(source.parts[0]);
       case Role::kMemoryTable:
-        return PackTable(source);
+        return PackTable(source, slice);
       case Role::kExpertGate:
       case Role::kExpertUp:
       case Role::kExpertDown:
-        return PackStack(source);
+        return slice.whole() ? PackStack(source) : PackStackPart(source, slice);
       default:
         break;
     }
     if (IsSmall(id.role)) return PackParts(source, Conversion{});
-    return PackParts(source, MatrixConversion(source.parts[0].tensor->dtype, options_));
+    const Conversion conversion = MatrixConversion(source.parts[0].tensor->dtype, options_);
+    const bool alone = source.parts.size() == 1;
+    const bool view = alone && slice.cols.all() && InPlace(source.parts[0], conversion);
+    if (!slice.whole() && alone && !view) return PackMatrixPart(source.parts[0], slice, conversion);
+    return PackParts(source, conversion);
   }
 
   std::vector<Buffer> TakeBuffers() { return std::move(buffers_); }
@@ -169,15 +175,19 @@ class Packer {
     return weight;
   }
 
-  absl::StatusOr<PackedWeight> PackTable(const WeightSource& source) {
+  absl::StatusOr<PackedWeight> PackTable(const WeightSource& source, const WeightSlice& slice) {
     const Conversion conversion = MatrixConversion(source.parts[0].tensor->dtype, options_);
     const int64_t element = DTypeBytes(conversion.dtype);
+    const WeightSource::Part& values = source.parts.back();
+    const bool pre = source.parts.size() == 2;
+    const std::vector<RowRun> runs = RowRuns(slice, values.rows);
     PackedWeight weight;
+    weight.part = !slice.whole();
     PackedTable& table = weight.table;
     table.dtype = conversion.dtype;
-    table.rows = source.parts[0].rows;
-    table.width = static_cast<int32_t>(source.parts.back().cols);
-    table.pre_width = source.parts.size() == 2 ? static_cast<int32_t>(source.parts[0].cols) : 0;
+    for (const RowRun& run : runs) table.rows += run.size;
+    table.width = static_cast<int32_t>(slice.cols.Count(values.cols));
+    table.pre_width = pre ? static_cast<int32_t>(slice.pre_cols.Count(source.parts[0].cols)) : 0;
     table.row_stride_bytes =
         RoundUp((int64_t{table.pre_width} + table.width) * element, kCacheLine);
     weight.bytes = table.rows * table.row_stride_bytes;
@@ -185,11 +195,49 @@ class Packer {
     if (!data.ok()) return data.status();
     table.data = *data;
     int64_t column = 0;
-    for (const WeightSource::Part& part : source.parts) {
-      PackRows(part, conversion, *checkpoint_.files, *data + column * element,
+    for (size_t i = 0; i < source.parts.size(); ++i) {
+      const AxisSlice& cols = pre && i == 0 ? slice.pre_cols : slice.cols;
+      PackRuns(source.parts[i], runs, cols, conversion, *data + column * element,
                table.row_stride_bytes);
-      column += part.cols;
+      column += cols.Count(source.parts[i].cols);
     }
+    return weight;
+  }
+
+  // The rows of the runs, one behind the other, and of each row the columns of the slice.
+  void PackRuns(const WeightSource::Part& source, const std::vector<RowRun>& runs,
+                const AxisSlice& cols, const Conversion& conversion, uint8_t* out,
+                int64_t stride_bytes) {
+    const int64_t size = cols.all() ? source.cols : cols.size;
+    const int64_t chunk = source.cols / cols.chunks;
+    for (const RowRun& run : runs) {
+      WeightSource::Part part = source;
+      part.first_row += run.first;
+      part.rows = run.size;
+      for (int64_t i = 0; i < cols.chunks; ++i) {
+        PackColumns(part, i * chunk + cols.first, size, conversion, *checkpoint_.files,
+                    out + i * size * DTypeBytes(conversion.dtype), stride_bytes);
+      }
+      out += run.size * stride_bytes;
+    }
+  }
+
+  static bool InPlace(const WeightSource::Part& part, const Conversion& conversion) {
+    const uint8_t* stored = part.tensor->bytes.data() +
+                            part.first_row * part.cols * StoredDTypeBytes(part.tensor->dtype);
+    return conversion.Copies(part.tensor->dtype) && Aligned(stored, conversion.dtype);
+  }
+
+  absl::StatusOr<PackedWeight> PackMatrixPart(const WeightSource::Part& source,
+                                              const WeightSlice& slice,
+                                              const Conversion& conversion) {
+    absl::StatusOr<PackedWeight> weight =
+        NewMatrix(conversion.dtype, slice.rows.Count(source.rows), slice.cols.Count(source.cols));
+    if (!weight.ok()) return weight;
+    PackRuns(source, RowRuns(slice, source.rows), slice.cols, conversion,
+             static_cast<uint8_t*>(const_cast<void*>(weight->view.data)),
+             weight->view.cols * DTypeBytes(conversion.dtype));
+    weight->part = true;
     return weight;
   }
 
@@ -253,6 +301,34 @@ class Packer {
     return weight;
   }
 
+  // Some of the matrices, or some rows or columns of each.
+  absl::StatusOr<PackedWeight> PackStackPart(const WeightSource& source, const WeightSlice& slice) {
+    const WeightSource::Part& any = source.parts[0];
+    const Conversion conversion = MatrixConversion(any.tensor->dtype, options_);
+    const bool in_place =
+        slice.cols.all() && std::all_of(source.parts.begin(), source.parts.end(),
+                                        [&](const auto& p) { return InPlace(p, conversion); });
+    if (in_place) return PackStack(source);
+    const auto count = static_cast<int64_t>(source.parts.size());
+    const int64_t first = slice.matrices.all() ? 0 : slice.matrices.first;
+    const int64_t kept = slice.matrices.Count(count);
+    const int64_t rows = slice.rows.Count(any.rows);
+    const int64_t cols = slice.cols.Count(any.cols);
+    absl::StatusOr<PackedWeight> made = NewMatrix(conversion.dtype, kept * rows, cols);
+    if (!made.ok()) return made;
+    PackedWeight weight = *made;
+    weight.part = true;
+    auto* out = static_cast<uint8_t*>(const_cast<void*>(made->view.data));
+    const int64_t stride = cols * DTypeBytes(conversion.dtype);
+    for (int64_t i = 0; i < kept; ++i, out += rows * stride) {
+      PackRuns(source.parts[first + i], RowRuns(slice, any.rows), slice.cols, conversion, out,
+               stride);
+      weight.stack.push_back(out);
+    }
+    weight.view.rows = rows;
+    return weight;
+  }
+
   static float* MutableFloats(PackedWeight& weight) {
     return static_cast<float*>(const_cast<void*>(weight.view.data));
   }
@@ -272,6 +348,13 @@ class Packer {
 absl::StatusOr<PackedWeights> PackedWeights::Pack(const Checkpoint& checkpoint,
                                                   const std::vector<WeightId>& ids,
                                                   const PackOptions& options) {
+  return Pack(checkpoint, ids, {}, options);
+}
+
+absl::StatusOr<PackedWeights> PackedWeights::Pack(const Checkpoint& checkpoint,
+                                                  const std::vector<WeightId>& ids,
+                                                  const std::map<WeightId, WeightSlice>& slices,
+                                                  const PackOptions& options) {
   PackedWeights packed;
   Packer packer(checkpoint, options);
   for (const WeightId& id : ids) {
@@ -281,7 +364,9 @@ absl::StatusOr<PackedWeights> PackedWeights::Pack(const Checkpoint& checkpoint,
       return absl::InvalidArgumentError(
           absl::StrCat(checkpoint.directory, ": the model has no weight ", WeightName(id)));
     }
-    absl::StatusOr<PackedWeight> weight = packer.PackOne(id, source->second);
+    const auto slice = slices.find(id);
+    absl::StatusOr<PackedWeight> weight =
+        packer.PackOne(id, source->second, slice == slices.end() ? WeightSlice{} : slice->second);
     if (!weight.ok()) {
       return absl::Status(weight.status().code(),
                           absl::StrCat(WeightName(id), ": ", weight.status().message()));

@@ -13,6 +13,7 @@
 #include "kernels/device/buffer.h"
 #include "kernels/tensor/tensor.h"
 #include "loader/checkpoint/checkpoint.h"
+#include "loader/pack/weight_slice.h"
 
 namespace mneme::loader {
 
@@ -40,6 +41,8 @@ struct PackedWeight {
   // Of a part of a weight whose split axis is several equal chunks: rows or columns from the part
   // of one chunk to that of the next, where it lies in the whole one's memory; 0: side by side.
   int64_t chunk_stride = 0;
+  // It is a rank's part by itself, and there is no whole in this process.
+  bool part = false;
 };
 
 struct PackOptions {
@@ -59,6 +62,8 @@ struct GeneratedWeight {
   int64_t cols = 0;
   int64_t table_row_bytes = 0;  // of a value table, padding included; else 0
   int64_t stack = 0;            // of stacked matrices: how many the rows make up; else 0
+  int64_t pre_cols = 0;         // of a value table: columns that are pre-values
+  bool part = false;            // PackedWeight::part
 };
 
 class PackedWeights {
@@ -67,6 +72,13 @@ class PackedWeights {
   // Peak memory: the files, the tables, and small pieces; source pages are not touched twice.
   static absl::StatusOr<PackedWeights> Pack(const Checkpoint& checkpoint,
                                             const std::vector<WeightId>& ids,
+                                            const PackOptions& options);
+  // The same, but of the weights that `slices` names only these parts are kept, where keeping them
+  // by themselves saves memory (PackedWeight::part): rows of a matrix that is used in place stay a
+  // view of the whole, of which only what is read takes memory.
+  static absl::StatusOr<PackedWeights> Pack(const Checkpoint& checkpoint,
+                                            const std::vector<WeightId>& ids,
+                                            const std::map<WeightId, WeightSlice>& slices,
                                             const PackOptions& options);
   // Weights of `model` that are nothing but numbers of a sensible size, in the form that packed
   // ones have: to measure a model that is not there. The same seed gives the same numbers.

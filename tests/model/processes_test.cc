@@ -20,6 +20,7 @@
 #include "absl/strings/str_cat.h"
 #include "clients/cli/invocation.h"
 #include "engine/make_executor.h"
+#include "engine/rank_weights.h"
 #include "engine/ranks/process_executor.h"
 #include "engine/ranks/rank_model.h"
 #include "gmock/gmock.h"
@@ -61,7 +62,8 @@ struct Served {
     auto planned = PlanModel(options);
     if (!planned.ok()) return planned.status();
     served->planned = *std::move(planned);
-    auto weights = PackModel(served->planned, options);
+    auto weights = options.process.processes > 1 ? PackRank(served->planned, options, 0)
+                                                 : PackModel(served->planned, options);
     if (!weights.ok()) return weights.status();
     served->weights = *std::move(weights);
     auto executor = MakeExecutor(served->planned, served->weights, options);
@@ -120,28 +122,56 @@ bool NoChildIsLeft() { return waitpid(-1, nullptr, WNOHANG) == -1 && errno == EC
 
 class ProcessesTest : public ::testing::TestWithParam<std::string> {};
 
-TEST_P(ProcessesTest, GiveTheBitsThatThreadsGive) {
-  const GoldenCase golden(GetParam());
+void GiveTheSameBits(const GoldenCase& golden, const plan::LayoutPins& pins) {
   const std::vector<int32_t> prompt = golden.Rows("input_ids")[0];
   for (int32_t ranks : {2, 3}) {
-    auto threads = Served::Start(Options(golden.directory(), ranks, false)).value();
-    ModelOptions options = Options(golden.directory(), ranks, true);
+    ModelOptions options = Options(golden.directory(), ranks, false);
+    options.pins = pins;
+    auto threads = Served::Start(options);
+    ASSERT_TRUE(threads.ok()) << threads.status();
+    options = Options(golden.directory(), ranks, true);
+    options.pins = pins;
     auto sharing = Served::Start(options).value();
     options.process.tcp = true;
     auto connected = Served::Start(options).value();
     int32_t position = 0;
     const std::vector<std::vector<int32_t>> steps = {prompt, {3}, {5}, {7, 11}};
     for (const std::vector<int32_t>& tokens : steps) {
-      const std::vector<float> expected = threads->Step(position, tokens).value();
+      const std::vector<float> expected = (*threads)->Step(position, tokens).value();
       for (Served* processes : {sharing.get(), connected.get()}) {
         ASSERT_EQ(processes->Step(position, tokens).value(), expected);
-        EXPECT_EQ(processes->traffic, threads->traffic);
-        EXPECT_EQ(processes->traced, threads->traced);
+        EXPECT_EQ(processes->traffic, (*threads)->traffic);
+        EXPECT_EQ(processes->traced, (*threads)->traced);
       }
       position += static_cast<int32_t>(tokens.size());
     }
   }
   EXPECT_TRUE(NoChildIsLeft());
+}
+
+TEST_P(ProcessesTest, GiveTheBitsThatThreadsGive) { GiveTheSameBits(GoldenCase(GetParam()), {}); }
+
+// Every weight that can be cut is: each process has its parts only.
+TEST_P(ProcessesTest, GiveTheBitsThatThreadsGiveWithEverythingSplit) {
+  const GoldenCase golden(GetParam());
+  plan::LayoutPins pins;
+  pins.weights = plan::LayoutPins::Weights::kSplit;
+  const bool memory = golden.Has("mem_grid_index.0");
+  using Tables = plan::LayoutPins::Tables;
+  const auto layouts = memory ? std::vector<Tables>{Tables::kRows, Tables::kColumns}
+                              : std::vector<Tables>{Tables::kFree};
+  for (Tables tables : layouts) {
+    pins.tables = tables;
+    GiveTheSameBits(golden, pins);
+  }
+}
+
+TEST_P(ProcessesTest, GiveTheBitsThatThreadsGiveWithSelectionsSplit) {
+  const GoldenCase golden(GetParam());
+  if (!golden.Has("mem_grid_index.0")) return;
+  plan::LayoutPins pins;
+  pins.tables = plan::LayoutPins::Tables::kSelections;
+  GiveTheSameBits(golden, pins);
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, ProcessesTest, ::testing::ValuesIn(GoldenCases()));
