@@ -53,6 +53,16 @@ void AddExperts(std::vector<Signature>* to) {
   to->push_back({{B, B, B}, {S1, S1, S2}, {P}});
 }
 
+void AddCandidates(const Operator& op, std::vector<Signature>* to) {
+  AddElementwise(op, /*columns=*/false, to);
+  Signature keys = Uniform(op, B);
+  for (size_t i = 0; i < 3; ++i) {
+    if (op.weights[i] >= 0) keys.weights[i] = S0;
+  }
+  keys.outputs = {S1, S1};
+  to->push_back(keys);
+}
+
 }  // namespace
 
 std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
@@ -87,16 +97,9 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
       s.push_back(Uniform(op, S1));
       s.push_back(Uniform(op, P));
       break;
-    case v1::PRODUCT_KEY_CANDIDATES: {
-      AddElementwise(op, /*columns=*/false, &s);
-      Signature keys = Uniform(op, B);
-      for (size_t i = 0; i < 3; ++i) {
-        if (op.weights[i] >= 0) keys.weights[i] = S0;
-      }
-      keys.outputs = {S1, S1};
-      s.push_back(keys);
+    case v1::PRODUCT_KEY_CANDIDATES:
+      AddCandidates(op, &s);
       break;
-    }
     case v1::ROUTER:  // a choice among all: the row must be whole
     case v1::PRODUCT_KEY_SELECT:
       // Ranks with some of the keys merge their candidates before: PRODUCT_KEY_MERGE, a boxing.
