@@ -71,10 +71,8 @@ class ProcessExecutorImpl : public ProcessExecutor {
                                .reference_kernels = setup.reference_kernels()});
     if (!rank.ok()) return rank.status();
     const runtime::StepLimits limits = (*rank)->limits();
-    for (int i = 0; i < 2; ++i) {
-      steps_.emplace_back(limits);
-      combined_.emplace_back(limits.max_tokens);
-    }
+    for (int i = 0; i < 3; ++i) steps_.emplace_back(limits);
+    for (int i = 0; i < 2; ++i) combined_.emplace_back(limits.max_tokens);
     message_.reserve(runtime::MaxStepMessageBytes(limits));
     supervisor_ = std::make_unique<Supervisor>(
         setup, options_, [this](int32_t r) { return Launch(r); }, transport_.get(), &generation_);
@@ -106,7 +104,8 @@ class ProcessExecutorImpl : public ProcessExecutor {
   }
 
   Step* NextStep() override {
-    Step* step = &steps_[next_ % 2];
+    // Rank 0, if it hangs, may still read the others.
+    Step* step = &steps_[hung_.load() ? 2 : next_ % 2];
     step->Clear();
     step->number = next_;
     return step;
@@ -226,7 +225,7 @@ class ProcessExecutorImpl : public ProcessExecutor {
   std::unique_ptr<runtime::RankThread> front_;
   std::unique_ptr<runtime::Watchdog> watchdog_;
   std::atomic<bool> hung_{false};                  // rank 0
-  std::vector<Step> steps_;                        // two
+  std::vector<Step> steps_;                        // two, and one for when rank 0 hangs
   std::vector<runtime::CombinedResult> combined_;  // two
   std::array<bool, 2> inside_{};                   // by step: it entered a generation
   RankResult remote_result_;

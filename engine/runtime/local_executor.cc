@@ -53,6 +53,7 @@ LocalExecutor::LocalExecutor(std::unique_ptr<SharedRegion> region,
     : region_(std::move(region)),
       exchanges_(std::move(exchanges)),
       steps_{Step(limits), Step(limits)},
+      spare_(limits),
       combined_{CombinedResult(limits.max_tokens), CombinedResult(limits.max_tokens)} {}
 
 LocalExecutor::~LocalExecutor() = default;
@@ -81,7 +82,8 @@ void LocalExecutor::SetStateListener(std::function<void()> listener) {
 }
 
 Step* LocalExecutor::NextStep() {
-  Step* step = &steps_[next_step_number_ % 2];
+  // The rank that hangs may still read the others.
+  Step* step = hung_.load() ? &spare_ : &steps_[next_step_number_ % 2];
   step->Clear();
   step->number = next_step_number_;
   return step;
@@ -139,7 +141,9 @@ void LocalExecutor::Release() {
   for (auto& thread : threads_) thread->Release();
 }
 
-const Step& LocalExecutor::finished_step() const { return steps_[finished_ % 2]; }
+const Step& LocalExecutor::finished_step() const {
+  return hung_.load() ? spare_ : steps_[finished_ % 2];
+}
 
 kernels::TensorView LocalExecutor::Trace(std::string_view name) const {
   return trace_.Assemble(front().plan(), name, finished_,

@@ -66,6 +66,7 @@ class LocalExecutor : public Executor {
   std::unique_ptr<SharedRegion> region_;  // null when alone, as are the exchanges
   std::vector<std::unique_ptr<SharedExchange>> exchanges_;
   std::array<Step, 2> steps_;
+  Step spare_;                                        // once a rank hangs
   std::array<CombinedResult, 2> combined_;            // of several ranks
   std::vector<std::unique_ptr<RankThread>> threads_;  // by rank
   std::atomic<bool> hung_{false};

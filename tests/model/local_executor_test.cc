@@ -6,7 +6,6 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <new>
 #include <string>
@@ -205,26 +204,6 @@ TEST(LocalExecutorTest, AHungRankFailsItsStepAndAllLaterOnes) {
     EXPECT_EQ(changes.load(), 1);
     hangs.store(false);
   }
-}
-
-// What nobody takes care of ends the process, after the step has got its error.
-TEST(LocalExecutorDeathTest, AHungRankEndsTheProcess) {
-  ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
-  EXPECT_EXIT(
-      {
-        std::atomic<bool> hangs{true};
-        runtime::HangOptions hang;
-        hang.seconds = 0.3;
-        hang.test_rank = 1;
-        hang.test_hang = &hangs;
-        auto served = ServeWith(hang, 2);
-        Fill(served->executor->NextStep(), 0, {0, 1});
-        served->executor->Submit();
-        std::fprintf(stderr, "step: %s\n",
-                     std::string(served->executor->Wait().status.message()).c_str());
-        for (;;) std::this_thread::sleep_for(std::chrono::seconds(1));
-      },
-      ::testing::ExitedWithCode(70), "step: rank 1 hangs");
 }
 
 TEST(LocalExecutorTest, EndsWithStepsUnderWay) {
