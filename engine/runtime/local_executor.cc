@@ -21,6 +21,7 @@ absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::Create(
     }
   }
   std::vector<std::unique_ptr<Rank>> bound;
+  bound.reserve(ranks);
   for (int32_t r = 0; r < ranks; ++r) {
     absl::StatusOr<std::unique_ptr<Rank>> rank =
         Rank::Create(plan, weights,
@@ -39,6 +40,7 @@ absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::Create(
   }
   executor->looks_ = StepSpin(ranks).count() > 0;
   std::vector<Watchdog::Watched> watched;
+  watched.reserve(ranks);
   for (int32_t r = 0; r < ranks; ++r) {
     watched.push_back({executor->threads_[r].get(), executor->exchanges_[r].get()});
   }

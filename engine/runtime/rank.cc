@@ -118,13 +118,8 @@ absl::Status Rank::BindWeights(const loader::PackedWeights& weights) {
         weights.at({static_cast<loader::Role>(owner.role()), owner.layer()});
     const absl::Status fits = packed.part ? CheckPart(w, packed) : CheckWeight(w, packed);
     if (!fits.ok()) return fits;
-    if (packed.part) {
-      weights_.push_back(&packed);
-    } else if (w.layout().kind() == v1::Layout::SPLIT) {
-      weights_.push_back(&parts_.emplace_back(PartOf(w, packed)));
-    } else {
-      weights_.push_back(&packed);
-    }
+    const bool cut = w.layout().kind() == v1::Layout::SPLIT && !packed.part;
+    weights_.push_back(cut ? &parts_.emplace_back(PartOf(w, packed)) : &packed);
   }
   return absl::OkStatus();
 }

@@ -80,7 +80,7 @@ void Unpack(const ExchangeBlock& b, const uint8_t* packed, uint8_t* arena) {
 
 // What one other rank gives and takes, and Gloo's views of it. A view has one operation at a time.
 struct Peer {
-  Peer(int64_t bytes) : mirror(bytes), packed_in(bytes), packed_out(bytes) {}
+  explicit Peer(int64_t bytes) : mirror(bytes), packed_in(bytes), packed_out(bytes) {}
 
   LazyMemory mirror;
   LazyMemory packed_in;
