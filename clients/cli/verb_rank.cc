@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -81,6 +82,7 @@ absl::Status ServeHosts(const Invocation& invocation, const Flags& flags) {
 }  // namespace
 
 int RunRank(const Invocation& invocation) {
+  pthread_setname_np(pthread_self(), "mneme-rank");
   Flags flags;
   FlagTable table("rank", "",
                   "Serves one rank of a model. Without --listen: to the front process that started "

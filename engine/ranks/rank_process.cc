@@ -51,7 +51,8 @@ int Spawn(const std::string& executable, int front, int control, pid_t* pid) {
   posix_spawnattr_setpgroup(&settings.attributes, 0);
   posix_spawnattr_setflags(&settings.attributes,
                            POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  std::string name = executable;
+  // As process lists show it; the executable may be called /proc/self/exe.
+  std::string name = "mneme";
   std::string verb = "rank";
   char* arguments[] = {name.data(), verb.data(), nullptr};
   return posix_spawn(pid, executable.c_str(), &settings.files, &settings.attributes, arguments,
