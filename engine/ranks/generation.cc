@@ -52,6 +52,12 @@ void Generation::AwaitEmpty() {
   empty_.wait(lock, [this] { return inside_ == 0; });
 }
 
+void Generation::Abandon() {
+  const std::lock_guard lock(mutex_);
+  inside_ = 0;
+  empty_.notify_all();
+}
+
 void Generation::Begin() {
   {
     const std::lock_guard lock(mutex_);

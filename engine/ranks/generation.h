@@ -42,6 +42,8 @@ class Generation {
   void AwaitEmpty();
   // Steps may enter again.
   void Begin();
+  // Nobody will leave any more. REQUIRES: given up.
+  void Abandon();
 
   runtime::ExecutorState state() const;
   // Called after each change of state, by whoever caused it.

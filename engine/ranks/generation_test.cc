@@ -57,6 +57,17 @@ TEST(GenerationTest, TheSupervisorWaitsForTheStepsInside) {
   }
 }
 
+TEST(GenerationTest, WhatIsAbandonedIsNotWaitedFor) {
+  Generation generation([] {});
+  generation.Begin();
+  ASSERT_TRUE(generation.Enter(1));
+  generation.GiveUp(absl::UnavailableError("the executor ends"));
+  std::thread supervisor([&] { generation.AwaitEmpty(); });
+  generation.Abandon();
+  supervisor.join();
+  EXPECT_EQ(generation.steps(), 0);
+}
+
 TEST(GenerationTest, TheListenerIsToldOfEveryChangeUntilItIsTakenAway) {
   Generation generation([] {});
   std::vector<bool> told;

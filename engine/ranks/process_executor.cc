@@ -49,6 +49,7 @@ class ProcessExecutorImpl : public ProcessExecutor {
     // Rank 0 first: it may wait for the others.
     generation_.GiveUp(absl::UnavailableError("the executor ends"));
     front_.reset();
+    generation_.Abandon();
     supervisor_.reset();
   }
 

@@ -327,6 +327,20 @@ TEST(ProcessFaultTest, AnExecutorWithAKilledRankEndsCleanly) {
   EXPECT_TRUE(NoChildIsLeft());
 }
 
+// With steps that nobody waited for, or released; a rank may be gone besides.
+TEST(ProcessFaultTest, AnExecutorWithStepsUnderWayEndsCleanly) {
+  for (int kind = 0; kind < 4; ++kind) {
+    auto served = Served::Start(Options(kModel, 2, true)).value();
+    for (int32_t i = 0; i < 2; ++i) {
+      served->executor->NextStep()->AddSpan(0, i, {&i, 1});
+      served->executor->Submit();
+    }
+    if (kind % 2 == 1) kill(served->processes().process_id(1), SIGKILL);
+    if (kind >= 2) served->executor->Wait();
+  }
+  EXPECT_TRUE(NoChildIsLeft());
+}
+
 TEST(ProcessStartTest, AnotherBuildIsRefused) {
   ModelOptions options = Options(kModel, 2, true);
   options.process.build = "0.0.1";
