@@ -121,7 +121,8 @@ class Compiler {
   }
 
   bool Has(int32_t tensor, Sbp sbp) const {
-    return register_of_.count(KeyOf(Root(tensor), sbp)) > 0;
+    const Key key = KeyOf(Root(tensor), sbp);
+    return register_of_.count(key) > 0 && stale_.count(key) == 0;
   }
 
   // The layout in which operator `at` reads an input, after the boxings that it needs: those that
@@ -199,8 +200,18 @@ class Compiler {
     for (int32_t weight : op.weights) actor->add_weights(weight);
     actor->set_lane(op.lane);
     actor->set_signature(graph::SignatureName(graph::Present(op, signature)));
+    if (!op.outputs.empty() && op.outputs[0] >= 0 && Root(op.outputs[0]) != op.outputs[0]) {
+      SetStale(Root(op.outputs[0]), signature.outputs[0]);
+    }
     if (plain) return;
     for (const v1::Layout& layout : read_as) *actor->add_input_layouts() = layout;
+  }
+
+  // What works in place changes one of a tensor's layouts: the others are those of before.
+  void SetStale(int32_t root, Sbp changed) {
+    for (Sbp sbp : {Sbp::B(), Sbp::S(1), Sbp::P()}) {
+      if (sbp != changed) stale_.insert(KeyOf(root, sbp));
+    }
   }
 
   // The schedule samples on rank 0.
@@ -265,6 +276,7 @@ class Compiler {
   std::map<int32_t, size_t> candidates_;  // tensors of product-key candidates, and who writes them
   v1::Plan plan_;
   std::map<Key, int32_t> register_of_;
+  std::set<Key> stale_;
 };
 
 }  // namespace

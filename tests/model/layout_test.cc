@@ -184,6 +184,20 @@ void RunPinned(const std::vector<Declared>& operators, std::set<std::string>* ex
   }
 }
 
+// Rotated whole, after its parts were put together: attention must not read the parts of before.
+TEST(InPlaceTest, WhatAnOperatorChangedIsReadByAllThatFollow) {
+  const GoldenCase golden("ultramem_v2");
+  const std::vector<float> expected = golden.Floats("logits");
+  LayoutPins pins;
+  pins.operators = {{"block.*.query.norm", "(S(1), B) -> S(1)"},
+                    {"block.*.query.rope", "(B, B, B) -> B"},
+                    {"block.*.attention", "(S(1)) -> S(1)"}};
+  auto runner = RankRunner::Create(Options(golden.directory(), 2, pins));
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  const auto logits = (*runner)->Run(WholeInput(golden));
+  EXPECT_LE(LargestDifference(expected, logits) / StandardDeviation(expected), kTolerance);
+}
+
 TEST(SignatureCoverageTest, EverySignatureAndBoxingRuns) {
   std::set<std::string> executed;
   for (const std::string& name : GoldenCases()) {
