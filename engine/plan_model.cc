@@ -136,7 +136,7 @@ absl::Status CompileModel(const std::string& name, const graph::WeightTypes& typ
       options.ranks != 0
           ? options.ranks
           : plan::ChooseRanks(graph, std::min(kernels::UsableCores(), plan::kMaxRanks),
-                              options.cost);
+                              [&](int32_t) { return options.cost; });
   plan::CompileOptions compile;
   compile.model_name = name;
   compile.cluster.set_name(absl::StrCat(ranks, "xcpu"));

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -113,15 +114,21 @@ Signature Present(const Operator& op, const Signature& signature) {
   return present;
 }
 
+// What ranks hold beside weights: the KV cache, and at most the registers of all tensors that are
+// alive together, whole.
+MemoryNeeds NeedsOf(const Graph& graph, const v1::StepLimits& limits) {
+  return {.kv_positions = int64_t{limits.kv_blocks()} * limits.kv_block_tokens(),
+          .other_bytes = WholeRegisterBytes(graph, limits.max_tokens(), limits.max_logit_rows())};
+}
+
 // Turns the graph's pieces into the plan's, one after the other.
 class Compiler {
  public:
-  Compiler(const Graph& graph, const CompileOptions& options)
+  Compiler(const Graph& graph, const CompileOptions& options, Partition partition, Choice choice)
       : graph_(graph),
         options_(options),
-        partition_(graph, options.cluster.ranks()),
-        choice_(ChooseSignatures(graph, partition_, options.cost,
-                                 RunnableSignatures(graph, partition_))) {}
+        partition_(std::move(partition)),
+        choice_(std::move(choice)) {}
 
   v1::Plan Run() {
     plan_.set_model(options_.model_name);
@@ -361,7 +368,12 @@ absl::StatusOr<v1::Plan> Compile(const Graph& graph, const CompileOptions& optio
     return absl::InternalError(absl::StrCat("graph of ", graph.architecture, ": ", error));
   }
   if (absl::Status status = CheckLimits(graph, options); !status.ok()) return status;
-  return Compiler(graph, options).Run();
+  Partition partition(graph, options.cluster.ranks());
+  absl::StatusOr<Choice> choice =
+      ChooseSignatures(graph, partition, options.cost, RunnableSignatures(graph, partition),
+                       NeedsOf(graph, options.limits));
+  if (!choice.ok()) return choice.status();
+  return Compiler(graph, options, std::move(partition), *std::move(choice)).Run();
 }
 
 }  // namespace mneme::plan
