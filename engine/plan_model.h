@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/plan/planner.h"
+#include "engine/plan/cluster.h"
+#include "engine/plan/cost_model.h"
+#include "engine/plan/plan_report.h"
 #include "kernels/device/isa.h"
 #include "loader/checkpoint/checkpoint.h"
 #include "loader/pack/packed_weights.h"
@@ -31,8 +33,10 @@ struct ModelOptions {
   // Threads that share the work of each step, one per core at best; 0: as many as pay by the cost
   // model, at most one per core.
   int32_t ranks = 1;
-  // What the plan assumes of the machine.
+  // What the plan assumes of the machine where there is no cluster.
   plan::CostModel cost;
+  // The machines that the plan is for. What is executed has one axis of CPU ranks.
+  std::optional<plan::Cluster> cluster;
   // Weights as if they had been stored so; both false: as stored.
   bool round_to_bf16 = false;
   bool widen_to_f32 = false;
@@ -56,6 +60,15 @@ absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options);
 // GenerateModel makes them up. Errors: those of DescribeShape and PlanModel.
 absl::StatusOr<PlannedModel> PlanShape(const std::string& shape, int64_t layers,
                                        const ModelOptions& options);
+
+// What a plan of the model would do on options.cluster, with as many ranks as it has (or
+// options.ranks): also on clusters that this runtime does not execute. REQUIRES: options.cluster.
+// Errors: those of PlanModel and plan::MakeReport.
+absl::StatusOr<plan::PlanReport> ReportModel(const ModelOptions& options, bool runner_ups);
+
+// The same of a published size.
+absl::StatusOr<plan::PlanReport> ReportShape(const std::string& shape, int64_t layers,
+                                             const ModelOptions& options, bool runner_ups);
 
 // Made-up weights for what PlanShape planned; RESOURCE_EXHAUSTED as PackModel.
 absl::StatusOr<loader::PackedWeights> GenerateModel(const PlannedModel& planned, uint64_t seed);

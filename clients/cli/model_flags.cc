@@ -1,7 +1,9 @@
 #include "clients/cli/model_flags.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
-#include "engine/plan/compile.h"
+#include "engine/plan/cluster.h"
 
 namespace mneme::cli {
 namespace {
@@ -34,6 +36,9 @@ void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
              "Positions of a KV block, a multiple of 16.");
   flags->Add("ranks", &ranks, {0, plan::kMaxRanks}, "N",
              "Threads that share the work of each step; 0: as many as pay, at most one per core.");
+  flags->Add("cluster", &cluster, "NAME|FILE",
+             "The machines to plan for: what `calibrate` wrote, or NxKIND on paper (cpu, a100, "
+             "h100, h200, b200). Without it: what is typical of a CPU.");
 }
 
 absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
@@ -75,6 +80,14 @@ absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
   options.kv_cache_bytes = kv_cache_mb << 20;
   options.kv_block_tokens = kv_block_tokens;
   options.ranks = ranks;
+  if (!cluster.empty()) {
+    absl::StatusOr<plan::Cluster> loaded = plan::LoadCluster(cluster);
+    if (!loaded.ok()) {
+      return absl::Status(loaded.status().code(),
+                          absl::StrCat("--cluster: ", std::string(loaded.status().message())));
+    }
+    options.cluster = *std::move(loaded);
+  }
   return options;
 }
 

@@ -22,6 +22,7 @@ struct ModelFlags {
   int64_t kv_cache_mb = 0;
   int32_t kv_block_tokens = 16;
   int32_t ranks = 0;
+  std::string cluster;
 
   // model_help: what --model is for this verb.
   void AddTo(FlagTable* flags, const std::string& model_help);
