@@ -70,6 +70,32 @@ TEST(PlanModelTest, AShorterContextSizesWhatDependsOnIt) {
             "max_model_len is 129, the model was made for 1 to 128 tokens");
 }
 
+TEST(PlanModelTest, AModelMustFitItsCluster) {
+  ModelOptions options = Options("dense");
+  options.cluster = *plan::NamedCluster("1xcpu");
+  options.cluster->memory[0].bytes = int64_t{1} << 40;
+  EXPECT_TRUE(PlanModel(options).ok());
+  options.cluster->memory[0].bytes = 100'000;
+  const absl::Status status = PlanModel(options).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(status.message().find("no plan fits: all ranks together would hold at least "),
+            std::string::npos)
+      << status;
+  EXPECT_NE(status.message().find("on 1 rank, there are 100000"), std::string::npos) << status;
+}
+
+TEST(PlanModelTest, AReportIsOfAnyClusterAPlanOfOneAxisOfCpus) {
+  ModelOptions options = Options("dense");
+  options.ranks = 0;
+  options.cluster = *plan::NamedCluster("16xh100");
+  EXPECT_EQ(ReportModel(options, /*runner_ups=*/false)->steps.size(), 4u);
+  EXPECT_EQ(PlanModel(options).status().code(), absl::StatusCode::kUnimplemented);
+  options.cluster = *plan::NamedCluster("4xcpu");
+  options.ranks = 3;
+  EXPECT_EQ(ReportModel(options, false)->cluster.ranks(), 3);
+  EXPECT_EQ(PlanModel(options)->plan.cluster().ranks(), 3);
+}
+
 // Ranks that read one key-value head each keep it: the budget is for all copies.
 TEST(PlanModelTest, TheCacheOfAllRanksIsWithinItsSize) {
   for (int32_t ranks : {1, 2, 3, 8}) {

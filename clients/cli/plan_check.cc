@@ -12,9 +12,9 @@
 namespace mneme::cli {
 namespace {
 
-// Fewer of steps that take long, for three are enough to see what is far off.
+// Fewer of steps that take long: four are enough to meet a quiet moment.
 int32_t StepsOf(int32_t steps, int64_t tokens) {
-  return std::max<int32_t>(3, static_cast<int32_t>(steps / std::max<int64_t>(1, tokens / 8)));
+  return std::max<int32_t>(4, static_cast<int32_t>(steps / std::max<int64_t>(1, tokens / 16)));
 }
 
 absl::Status CheckRanks(const PlanCheckOptions& options, const ModelOptions& model,

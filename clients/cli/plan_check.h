@@ -25,7 +25,7 @@ struct PlanCheckOptions {
   std::string shape;
   int64_t layers = 2;  // the first ones; weights are made up
   std::vector<int32_t> ranks = {1};
-  int32_t steps = 15;  // of one sequence; of longer steps fewer
+  int32_t steps = 40;  // of one sequence; of longer steps fewer
 };
 
 // Runs decode steps of 1, 8 and 32 sequences and a prefill of 512 tokens of the shape, planned for

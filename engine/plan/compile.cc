@@ -115,10 +115,12 @@ Signature Present(const Operator& op, const Signature& signature) {
 }
 
 // What ranks hold beside weights: the KV cache, and at most the registers of all tensors that are
-// alive together, whole.
-MemoryNeeds NeedsOf(const Graph& graph, const v1::StepLimits& limits) {
+// alive together, whole. Of one rank, or of all where they share their memory.
+MemoryNeeds NeedsOf(const Graph& graph, const CompileOptions& options) {
+  const v1::StepLimits& limits = options.limits;
   return {.kv_positions = int64_t{limits.kv_blocks()} * limits.kv_block_tokens(),
-          .other_bytes = WholeRegisterBytes(graph, limits.max_tokens(), limits.max_logit_rows())};
+          .other_bytes = WholeRegisterBytes(graph, limits.max_tokens(), limits.max_logit_rows()) *
+                         (options.cost.shared_memory ? options.cluster.ranks() : 1)};
 }
 
 // Turns the graph's pieces into the plan's, one after the other.
@@ -371,7 +373,7 @@ absl::StatusOr<v1::Plan> Compile(const Graph& graph, const CompileOptions& optio
   Partition partition(graph, options.cluster.ranks());
   absl::StatusOr<Choice> choice =
       ChooseSignatures(graph, partition, options.cost, RunnableSignatures(graph, partition),
-                       NeedsOf(graph, options.limits));
+                       NeedsOf(graph, options));
   if (!choice.ok()) return choice.status();
   return Compiler(graph, options, std::move(partition), *std::move(choice)).Run();
 }
