@@ -22,7 +22,6 @@
 namespace mneme {
 namespace {
 
-using kernels::Bf16;
 using kernels::Buffer;
 using kernels::DType;
 
@@ -45,6 +44,7 @@ std::vector<double> PassSeconds(int32_t ranks, int32_t passes,
   std::barrier<> begin(ranks);
   std::vector<std::vector<double>> seconds(ranks, std::vector<double>(passes + 1));
   std::vector<std::thread> threads;
+  threads.reserve(ranks);
   for (int32_t rank = 0; rank < ranks; ++rank) {
     threads.emplace_back([&, rank] {
       for (int32_t pass = 0; pass <= passes; ++pass) {

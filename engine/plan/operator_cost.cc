@@ -19,7 +19,8 @@ bool On(const GridSignature& s, int axis, int weight, Sbp sbp) {
 
 // The largest part of `count` things that are dealt out evenly.
 double EvenShare(int64_t count, int32_t ranks) {
-  return static_cast<double>((count + ranks - 1) / ranks) / static_cast<double>(count);
+  const int64_t most = (count + ranks - 1) / ranks;
+  return static_cast<double>(most) / static_cast<double>(count);
 }
 
 // Ranks over which a weight is split along `axis`.
