@@ -239,4 +239,30 @@ absl::StatusOr<plan::Cluster> Calibrate(const CalibrateOptions& options) {
   return cluster;
 }
 
+plan::Cluster FastestOf(plan::Cluster a, const plan::Cluster& b) {
+  const auto merge = [](std::vector<plan::Arithmetic>* to,
+                        const std::vector<plan::Arithmetic>& of) {
+    for (size_t i = 0; i < to->size(); ++i) {
+      (*to)[i].bf16_flops = std::max((*to)[i].bf16_flops, of[i].bf16_flops);
+      (*to)[i].f32_flops = std::max((*to)[i].f32_flops, of[i].f32_flops);
+    }
+  };
+  for (size_t i = 0; i < a.contended.size(); ++i) {
+    plan::Speed& to = a.contended[i];
+    const plan::Speed& of = b.contended[i];
+    to.bytes_per_second = std::max(to.bytes_per_second, of.bytes_per_second);
+    to.row_seconds = std::min(to.row_seconds, of.row_seconds);
+    merge(&to.arithmetic, of.arithmetic);
+  }
+  plan::Link& link = a.axes[0].link;
+  const plan::Link& other = b.axes[0].link;
+  link.bytes_per_second = std::max(link.bytes_per_second, other.bytes_per_second);
+  link.seconds = std::min(link.seconds, other.seconds);
+  link.seconds_per_rank = std::min(link.seconds_per_rank, other.seconds_per_rank);
+  a.memory[0].bytes_per_second = a.contended[0].bytes_per_second;
+  a.memory[0].row_seconds = a.contended[0].row_seconds;
+  a.arithmetic = a.contended[0].arithmetic;
+  return a;
+}
+
 }  // namespace mneme

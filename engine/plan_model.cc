@@ -164,6 +164,7 @@ absl::Status CheckExecutable(const ModelOptions& options) {
 
 absl::StatusOr<plan::PlanReport> Report(const std::string& name, const graph::WeightTypes& types,
                                         const ModelOptions& options, bool runner_ups,
+                                        const plan::Cluster* measured,
                                         loader::ModelDescription* model) {
   const absl::StatusOr<graph::Graph> graph = BuildGraph(types, options, model);
   if (!graph.ok()) return graph.status();
@@ -180,7 +181,11 @@ absl::StatusOr<plan::PlanReport> Report(const std::string& name, const graph::We
   report.kv_positions = options.kv_cache_bytes / std::max<int64_t>(1, position_bytes);
   report.step_tokens = options.max_step_tokens;
   report.runner_ups = runner_ups;
-  return plan::MakeReport(*graph, *cluster, report);
+  if (measured == nullptr) return plan::MakeReport(*graph, *cluster, report);
+  report.planned_for = &*cluster;
+  const absl::StatusOr<plan::Cluster> priced = plan::WithRanks(*measured, cluster->ranks());
+  if (!priced.ok()) return priced.status();
+  return plan::MakeReport(*graph, *priced, report);
 }
 
 v1::ElementType ShapeWeights(const loader::WeightId& /*id*/) { return v1::BF16; }
@@ -245,14 +250,15 @@ absl::StatusOr<plan::PlanReport> ReportModel(const ModelOptions& options, bool r
       loader::InspectCheckpoint(options.model_directory);
   if (!checkpoint.ok()) return checkpoint.status();
   return Report(ModelName(options.model_directory), TypesOf(*checkpoint, options), options,
-                runner_ups, &checkpoint->model);
+                runner_ups, /*measured=*/nullptr, &checkpoint->model);
 }
 
 absl::StatusOr<plan::PlanReport> ReportShape(const std::string& shape, int64_t layers,
-                                             const ModelOptions& options, bool runner_ups) {
+                                             const ModelOptions& options, bool runner_ups,
+                                             const plan::Cluster* measured) {
   absl::StatusOr<loader::ModelDescription> model = loader::DescribeShape(shape, layers);
   if (!model.ok()) return model.status();
-  return Report(shape, ShapeWeights, options, runner_ups, &*model);
+  return Report(shape, ShapeWeights, options, runner_ups, measured, &*model);
 }
 
 absl::StatusOr<PlannedModel> PlanShape(const std::string& shape, int64_t layers,

@@ -67,8 +67,10 @@ absl::StatusOr<PlannedModel> PlanShape(const std::string& shape, int64_t layers,
 absl::StatusOr<plan::PlanReport> ReportModel(const ModelOptions& options, bool runner_ups);
 
 // The same of a published size.
+// measured: if not null, the prices are of this cluster, the layouts those for options.cluster.
 absl::StatusOr<plan::PlanReport> ReportShape(const std::string& shape, int64_t layers,
-                                             const ModelOptions& options, bool runner_ups);
+                                             const ModelOptions& options, bool runner_ups,
+                                             const plan::Cluster* measured = nullptr);
 
 // Made-up weights for what PlanShape planned; RESOURCE_EXHAUSTED as PackModel.
 absl::StatusOr<loader::PackedWeights> GenerateModel(const PlannedModel& planned, uint64_t seed);

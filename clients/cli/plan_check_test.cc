@@ -25,8 +25,11 @@ TEST(PlanCheckTest, RatiosOutsideOfTheToleranceAreTold) {
 }
 
 TEST(PlanCheckTest, AShapeThatIsNoneIsRefused) {
-  EXPECT_EQ(CheckPlan({.shape = "x"}, *plan::NamedCluster("1xcpu"), {}).status().code(),
-            absl::StatusCode::kNotFound);
+  const auto guess = [] { return plan::NamedCluster("1xcpu"); };
+  EXPECT_EQ(CheckPlan({.shape = "x"}, guess, {}).status().code(), absl::StatusCode::kNotFound);
+  const auto none = [] { return absl::StatusOr<plan::Cluster>(absl::AbortedError("no")); };
+  EXPECT_EQ(CheckPlan({.shape = "ultramem-1b-7b"}, none, {}).status().code(),
+            absl::StatusCode::kAborted);
 }
 
 }  // namespace

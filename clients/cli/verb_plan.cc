@@ -82,19 +82,13 @@ absl::Status Check(const Invocation& invocation, const PlanFlags& flags) {
   }
   absl::StatusOr<ModelOptions> model = flags.model.ToOptions();
   if (!model.ok()) return model.status();
-  const absl::StatusOr<plan::Cluster> cluster =
-      Calibrate({.isa = model->isa.value_or(kernels::DetectIsa()), .fastest = true});
-  if (!cluster.ok()) return cluster.status();
-  const plan::Speed& alone = cluster->contended[0];
-  invocation.out << absl::StrCat("calibrated: one rank reads ", alone.bytes_per_second / 1e9,
-                                 " GB/s, ", cluster->ranks(), " read ",
-                                 plan::SpeedOf(*cluster).bytes_per_second / 1e9, " GB/s each\n");
+  const CalibrateOptions calibrate = {
+      .isa = model->isa.value_or(kernels::DetectIsa()), .passes = 3, .fastest = true};
   PlanCheckOptions options;
   options.shape = flags.shape.given() ? flags.shape.shape : kCheckedShape;
   options.layers = flags.shape.given() ? flags.shape.layers : kCheckedLayers;
-  if (cluster->ranks() > 1) options.ranks.push_back(cluster->ranks());
-  const absl::StatusOr<std::vector<CheckedStep>> steps =
-      CheckPlan(options, *cluster, *std::move(model));
+  const absl::StatusOr<std::vector<CheckedStep>> steps = CheckPlan(
+      options, [&] { return Calibrate(calibrate); }, *std::move(model));
   if (!steps.ok()) return steps.status();
   if (!PrintCheck(*steps, kTolerance, invocation.out)) {
     return absl::InternalError("predictions are more than 25 % off");

@@ -81,7 +81,7 @@ class Reporter {
 
   absl::StatusOr<PlanReport> Run() {
     const Planner planner(graph_, partition_, cost_, signatures_, needs_);
-    absl::StatusOr<Found> decode = planner.Decode();
+    absl::StatusOr<Found> decode = Chosen(planner);
     if (!decode.ok()) {
       return absl::Status(decode.status().code(),
                           absl::StrCat(options_.model_name, " on ", cluster_.name, ": ",
@@ -103,6 +103,13 @@ class Reporter {
 
  private:
   bool Runnable() const { return options_.runnable && cluster_.device == "cpu"; }
+
+  absl::StatusOr<Found> Chosen(const Planner& planner) const {
+    if (options_.planned_for == nullptr) return planner.Decode();
+    CostModel cost = CostOf(*options_.planned_for);
+    cost.context = options_.context;
+    return Planner(graph_, partition_, cost, signatures_, needs_).Decode();
+  }
 
   void AddMemory(const Planner& planner, const Found& decode) {
     const double all = Evaluate(planner.rules(), planner.memory(), decode.options).bytes;

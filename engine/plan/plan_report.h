@@ -70,6 +70,9 @@ struct ReportOptions {
   // Only signatures that this runtime executes, where the cluster is one of CPUs.
   bool runnable = true;
   bool runner_ups = true;
+  // The cluster by whose costs layouts were chosen, if it is not the one that prices them: a plan
+  // that was made before the machine was measured (better). Not owned.
+  const Cluster* planned_for = nullptr;
 };
 
 // RESOURCE_EXHAUSTED with the bytes when no plan fits the cluster's ranks.
