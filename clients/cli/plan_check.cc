@@ -99,7 +99,7 @@ absl::StatusOr<std::vector<CheckedStep>> CheckPlan(
     }
     const absl::StatusOr<plan::Cluster> again = calibrate();
     if (!again.ok()) return again.status();
-    *cluster = FastestOf(*std::move(cluster), *again);
+    *cluster = FastestOf(*cluster, *again);
   }
   std::vector<CheckedStep> checked;
   for (const Run& run : runs) {
