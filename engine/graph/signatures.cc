@@ -97,9 +97,8 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
       s.push_back(keys);
       break;
     }
-    case v1::ROUTER:  // a choice among all: the row must be whole
-    case v1::PRODUCT_KEY_SELECT:
-      // Ranks with some of the keys merge their candidates before: PRODUCT_KEY_MERGE, a boxing.
+    case v1::ROUTER:              // a choice among all: the row must be whole
+    case v1::PRODUCT_KEY_SELECT:  // candidates are merged before: PRODUCT_KEY_MERGE, a boxing
       AddElementwise(op, /*columns=*/false, &s);
       break;
     case v1::ROW_GATE:

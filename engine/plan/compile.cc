@@ -121,7 +121,8 @@ class Compiler {
   }
 
   bool Has(int32_t tensor, Sbp sbp) const {
-    return register_of_.count(KeyOf(Root(tensor), sbp)) > 0;
+    const Key key = KeyOf(Root(tensor), sbp);
+    return register_of_.count(key) > 0 && stale_.count(key) == 0;
   }
 
   // The layout in which operator `at` reads an input, after the boxings that it needs: those that
@@ -172,6 +173,13 @@ class Compiler {
     return actor;
   }
 
+  // What works in place changes one of a tensor's layouts: the others are those of before.
+  void SetStale(int32_t root, Sbp changed) {
+    for (Sbp sbp : {Sbp::B(), Sbp::S(1), Sbp::P()}) {
+      if (sbp != changed) stale_.insert(KeyOf(root, sbp));
+    }
+  }
+
   void AddActor(size_t index) {
     const Operator& op = graph_.operators[index];
     const Signature& signature = signatures_[index];
@@ -195,6 +203,10 @@ class Compiler {
     for (int32_t input : inputs) actor->add_inputs(input);
     for (size_t i = 0; i < op.outputs.size(); ++i) {
       actor->add_outputs(op.outputs[i] < 0 ? -1 : Register(op.outputs[i], signature.outputs[i]));
+    }
+    for (size_t i = 0; i < op.outputs.size(); ++i) {
+      if (op.outputs[i] < 0 || graph_.tensors[op.outputs[i]].in_place_of < 0) continue;
+      SetStale(Root(op.outputs[i]), signature.outputs[i]);
     }
     for (int32_t weight : op.weights) actor->add_weights(weight);
     actor->set_lane(op.lane);
@@ -265,6 +277,7 @@ class Compiler {
   std::map<int32_t, size_t> candidates_;  // tensors of product-key candidates, and who writes them
   v1::Plan plan_;
   std::map<Key, int32_t> register_of_;
+  std::set<Key> stale_;
 };
 
 }  // namespace
