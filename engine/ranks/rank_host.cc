@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 namespace mneme::ranks {
@@ -47,6 +48,13 @@ absl::Status Resolve(const std::string& address, bool to_listen, AddressList* li
   if (colon == std::string::npos || colon == 0 || colon + 1 == address.size()) {
     return absl::InvalidArgumentError(
         absl::StrCat("rank address '", address, "' is not HOST:PORT"));
+  }
+  // The system would take the lower 16 bits of a larger one.
+  uint32_t port = 0;
+  if (!absl::SimpleAtoi(address.substr(colon + 1), &port) || port > 65535) {
+    return absl::InvalidArgumentError(absl::StrCat("rank address '", address, "': port '",
+                                                   address.substr(colon + 1),
+                                                   "' is not in [0, 65535]"));
   }
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;

@@ -118,6 +118,12 @@ TEST(RankHostTest, StopEndsTheWait) {
 TEST(RankHostTest, MistakesAreNamed) {
   EXPECT_EQ(ConnectToRank("here", kToken, kPatience).status().message(),
             "rank address 'here' is not HOST:PORT");
+  for (const char* port : {"65536", "-1", "1x", "4294967297"}) {
+    const std::string far = std::string("127.0.0.1:") + port;
+    EXPECT_EQ(ConnectToRank(far, kToken, kPatience).status().message(),
+              "rank address '" + far + "': port '" + port + "' is not in [0, 65535]");
+    EXPECT_FALSE(RankListener::Listen(far, kToken).ok());
+  }
   EXPECT_EQ(ConnectToRank("127.0.0.1:1", "short", kPatience).status().message(),
             "the ranks' token has 5 bytes, must have 16 to 1024");
   std::string address;

@@ -109,4 +109,21 @@ std::vector<pid_t> Process::Children() const {
   return children;
 }
 
+std::unique_ptr<client::Client> ConnectTo(Process* process) {
+  const std::string line = process->ReadLine();
+  EXPECT_NE(line.find("listening on 127.0.0.1:"), std::string::npos) << line;
+  auto client = client::Client::Connect({.address = line.substr(line.rfind(' ') + 1)});
+  EXPECT_TRUE(client.ok()) << client.status();
+  return client.ok() ? *std::move(client) : nullptr;
+}
+
+v1::GenerateRequest GreedyText(int32_t tokens) {
+  v1::GenerateRequest request;
+  request.set_text("hacker: n.");
+  request.mutable_sampling()->set_temperature(0);
+  request.mutable_stopping()->set_ignore_eos(true);
+  request.mutable_stopping()->set_max_tokens(tokens);
+  return request;
+}
+
 }  // namespace mneme::testing

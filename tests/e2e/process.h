@@ -4,10 +4,14 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "clients/cpp/client.h"
 
 namespace mneme::testing {
 
@@ -41,6 +45,11 @@ class Process {
   std::string err_;
   std::thread err_reader_;
 };
+
+// A client of the server that the process has become. Null, and a test failure, when it has not.
+std::unique_ptr<client::Client> ConnectTo(Process* process);
+// A request for so many tokens, greedy, whatever ends a text.
+v1::GenerateRequest GreedyText(int32_t tokens);
 
 }  // namespace mneme::testing
 

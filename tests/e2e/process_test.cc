@@ -20,28 +20,11 @@ namespace {
 using ::testing::HasSubstr;
 using Clock = std::chrono::steady_clock;
 
-std::unique_ptr<client::Client> ConnectTo(Process* process) {
-  const std::string line = process->ReadLine();
-  EXPECT_THAT(line, HasSubstr("listening on 127.0.0.1:"));
-  auto client = client::Client::Connect({.address = line.substr(line.rfind(' ') + 1)});
-  EXPECT_TRUE(client.ok()) << client.status();
-  return client.ok() ? *std::move(client) : nullptr;
-}
-
-v1::GenerateRequest Long(int32_t tokens) {
-  v1::GenerateRequest request;
-  request.set_text("hacker: n.");
-  request.mutable_sampling()->set_temperature(0);
-  request.mutable_stopping()->set_ignore_eos(true);
-  request.mutable_stopping()->set_max_tokens(tokens);
-  return request;
-}
-
 TEST(ServeProcessTest, DrainsOnSigtermAndEndsWithZero) {
   Process process({"serve", "--listen", "127.0.0.1:0"});
   const auto client = ConnectTo(&process);
   ASSERT_NE(client, nullptr);
-  const auto stream = client->Start(Long(900), {});
+  const auto stream = client->Start(GreedyText(900), {});
   v1::GenerateReply reply;
   ASSERT_TRUE(stream->Next(&reply));
   process.Signal(SIGTERM);
@@ -73,7 +56,7 @@ TEST(ServeProcessTest, WhatDoesNotEndInTimeIsCutShort) {
   Process process({"serve", "--listen=127.0.0.1:0", "--drain-seconds=0", "--kernels=reference"});
   const auto client = ConnectTo(&process);
   ASSERT_NE(client, nullptr);
-  const auto stream = client->Start(Long(1000), {});
+  const auto stream = client->Start(GreedyText(1000), {});
   v1::GenerateReply reply;
   ASSERT_TRUE(stream->Next(&reply));
   process.Signal(SIGTERM);
@@ -87,7 +70,7 @@ TEST(ServeProcessTest, ASecondSignalHurriesIt) {
   Process process({"serve", "--listen=127.0.0.1:0", "--kernels=reference"});
   const auto client = ConnectTo(&process);
   ASSERT_NE(client, nullptr);
-  const auto stream = client->Start(Long(1000), {});
+  const auto stream = client->Start(GreedyText(1000), {});
   v1::GenerateReply reply;
   ASSERT_TRUE(stream->Next(&reply));
   process.Signal(SIGINT);

@@ -25,30 +25,14 @@ namespace {
 using ::testing::HasSubstr;
 using Clock = std::chrono::steady_clock;
 
-std::unique_ptr<client::Client> ConnectTo(Process* process) {
-  const std::string line = process->ReadLine();
-  EXPECT_THAT(line, HasSubstr("listening on 127.0.0.1:"));
-  auto client = client::Client::Connect({.address = line.substr(line.rfind(' ') + 1)});
-  EXPECT_TRUE(client.ok()) << client.status();
-  return client.ok() ? *std::move(client) : nullptr;
-}
-
-v1::GenerateRequest Request(int32_t tokens) {
-  v1::GenerateRequest request;
-  request.set_text("hacker: n.");
-  request.mutable_sampling()->set_temperature(0);
-  request.mutable_stopping()->set_ignore_eos(true);
-  request.mutable_stopping()->set_max_tokens(tokens);
-  return request;
-}
-
 Process Serve(int processes) {
   return Process({"serve", "--listen=127.0.0.1:0", "--rank-timeout=2",
                   "--processes=" + std::to_string(processes)});
 }
 
 absl::StatusOr<std::string> Text(client::Client* client, int32_t tokens) {
-  auto result = client->Generate(Request(tokens), {}, [](const v1::ChoiceDelta&) { return true; });
+  auto result =
+      client->Generate(GreedyText(tokens), {}, [](const v1::ChoiceDelta&) { return true; });
   if (!result.ok()) return result.status();
   return result->choices[0].text;
 }
@@ -86,7 +70,7 @@ TEST(RankFaultsTest, AKilledRankEndsWhatRunsAndServiceComesBackByItself) {
   for (int round = 0; round < 10; ++round) {
     const std::vector<pid_t> ranks = process.Children();
     ASSERT_EQ(ranks.size(), 1u);
-    const auto stream = client->Start(Request(1000), {});
+    const auto stream = client->Start(GreedyText(1000), {});
     v1::GenerateReply reply;
     ASSERT_TRUE(stream->Next(&reply));
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 20'000));
@@ -117,7 +101,7 @@ TEST(RankFaultsTest, RequestsThatRunAsARankStopsEndInTime) {
   const std::string expected = Text(client.get(), 20).value();
   const std::vector<pid_t> ranks = process.Children();
   ASSERT_EQ(ranks.size(), 2u);
-  const auto stream = client->Start(Request(1000), {});
+  const auto stream = client->Start(GreedyText(1000), {});
   v1::GenerateReply reply;
   ASSERT_TRUE(stream->Next(&reply));
   kill(ranks[1], SIGSTOP);
@@ -140,7 +124,7 @@ TEST(RankFaultsTest, RanksEndWhenTheirFrontIsKilled) {
     std::unique_ptr<client::GenerateStream> stream;
     v1::GenerateReply reply;
     if (running) {
-      stream = client->Start(Request(1000), {});
+      stream = client->Start(GreedyText(1000), {});
       ASSERT_TRUE(stream->Next(&reply));
     }
     process.Signal(SIGKILL);
@@ -161,7 +145,7 @@ TEST(RankFaultsTest, RanksDoNotHearWhatIsForTheFront) {
   const auto client = ConnectTo(&process);
   ASSERT_NE(client, nullptr);
   for (pid_t rank : process.Children()) EXPECT_NE(getpgid(rank), getpgid(process.pid()));
-  const auto stream = client->Start(Request(300), {});
+  const auto stream = client->Start(GreedyText(300), {});
   v1::GenerateReply reply;
   ASSERT_TRUE(stream->Next(&reply));
   process.Signal(SIGINT);
@@ -207,7 +191,7 @@ TEST(RankHostsTest, ServeAFrontAfterAnotherAndComeBack) {
     EXPECT_TRUE(front == 0 || text == expected);
     expected = text;
     if (front == 0) {
-      const auto stream = client->Start(Request(1000), {});
+      const auto stream = client->Start(GreedyText(1000), {});
       v1::GenerateReply reply;
       ASSERT_TRUE(stream->Next(&reply));
       two->Signal(SIGKILL);
