@@ -91,19 +91,20 @@ TEST(RankHostTest, ConnectionsOfDifferentFrontsAreNotMixed) {
   const auto listener = Listener();
   std::vector<uint8_t> hello(16 + sizeof kToken - 1);
   hello[0] = 7;  // its session
-  hello[8] = 1;  // the front's role
+  hello[8] = 2;  // its second connection
   std::copy_n(kToken, sizeof kToken - 1, hello.begin() + 16);
   Channel half(ConnectRaw(listener->address()), 1 << 20);
   ASSERT_TRUE(half.Send(FrameKind::kHello, hello, Clock::now() + kPatience).ok());
   std::thread rank([&] {
     auto accepted = listener->Accept();
     ASSERT_TRUE(accepted.ok());
-    EXPECT_TRUE(accepted->front->Send(FrameKind::kReady, {}, Clock::now() + kPatience).ok());
+    EXPECT_TRUE(accepted->control->Send(FrameKind::kHeartbeat, {}, Clock::now() + kPatience).ok());
   });
   const auto front = *ConnectToRank(listener->address(), kToken, kPatience);
   Frame frame;
-  EXPECT_TRUE(
-      front->front()->Receive(std::chrono::microseconds(0), Clock::now() + kPatience, &frame).ok());
+  EXPECT_TRUE(front->control()
+                  ->Receive(std::chrono::microseconds(0), Clock::now() + kPatience, &frame)
+                  .ok());
   rank.join();
 }
 
