@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/graph/memory_transformer.h"
 #include "engine/plan/compile.h"
+#include "engine/plan/planner.h"
 #include "kernels/device/host_cores.h"
 #include "kernels/device/host_memory.h"
 #include "loader/families/shapes.h"
@@ -22,6 +23,13 @@ v1::ElementType ElementOf(const loader::StoredTensor& tensor, const ModelOptions
   const bool bf16 = options.round_to_bf16 ||
                     (tensor.dtype == loader::StoredDType::kBf16 && !options.widen_to_f32);
   return bf16 ? v1::BF16 : v1::F32;
+}
+
+// Types by weight; `checkpoint` outlives them.
+graph::WeightTypes TypesOf(const loader::Checkpoint& checkpoint, const ModelOptions& options) {
+  return [&checkpoint, &options](const loader::WeightId& id) {
+    return ElementOf(*checkpoint.weights.at(id).parts.back().tensor, options);
+  };
 }
 
 // block_bytes: of one block on all ranks, copies of heads that several ranks keep included.
@@ -121,30 +129,121 @@ std::string ModelName(const std::string& directory) {
   return name.empty() || name == "." ? directory : name;
 }
 
+absl::StatusOr<graph::Graph> BuildGraph(const graph::WeightTypes& types,
+                                        const ModelOptions& options,
+                                        loader::ModelDescription* model) {
+  if (absl::Status s = LimitContext(options.max_model_len, model); !s.ok()) return s;
+  graph::Graph graph = graph::BuildMemoryTransformer(*model, types);
+  if (const std::string error = graph::Validate(graph); !error.empty()) {
+    return absl::InternalError(absl::StrCat("graph of ", graph.architecture, ": ", error));
+  }
+  return graph;
+}
+
+// The cluster's ranks as they are run: processes do not share what they hold, and those of one host
+// divide its memory.
+plan::Cluster AsRun(const ModelOptions& options, plan::Cluster cluster) {
+  if (options.process.processes > 0 && cluster.shared_memory) {
+    cluster.shared_memory = false;
+    if (options.process.hosts.empty()) cluster.memory[0].bytes /= options.process.processes;
+  }
+  if (options.memory_per_rank_bytes > 0) {
+    cluster.memory[0].bytes =
+        options.memory_per_rank_bytes * (cluster.shared_memory ? cluster.ranks() : 1);
+  }
+  return cluster;
+}
+
+// What ranks cost, by their number.
+plan::CostModel CostOfRanks(const ModelOptions& options, int32_t ranks) {
+  if (options.cluster.has_value()) {
+    const absl::StatusOr<plan::Cluster> cluster = plan::WithRanks(*options.cluster, ranks);
+    return plan::CostOf(AsRun(options, cluster.ok() ? *cluster : *options.cluster));
+  }
+  plan::CostModel cost = options.cost;
+  if (options.process.processes > 0) cost.shared_memory = false;
+  if (options.memory_per_rank_bytes > 0) {
+    cost.memory_bytes = options.memory_per_rank_bytes * (cost.shared_memory ? ranks : 1);
+  }
+  return cost;
+}
+
+// 0: as many as pay.
+int32_t RanksOf(const ModelOptions& options) {
+  return options.process.processes != 0 ? options.process.processes : options.ranks;
+}
+
+absl::Status CheckExecutable(const ModelOptions& options) {
+  if (!options.cluster.has_value()) return absl::OkStatus();
+  const plan::Cluster& c = *options.cluster;
+  if (c.axes.size() > 1) {
+    return absl::UnimplementedError(absl::StrCat("the cluster ", c.name, " has two axes, ",
+                                                 c.axes[0].name, " and ", c.axes[1].name,
+                                                 ": this runtime executes plans of one"));
+  }
+  if (c.device != "cpu") {
+    return absl::UnimplementedError(absl::StrCat("the cluster ", c.name, " has ranks of ", c.device,
+                                                 ": this runtime executes plans of cpu"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<plan::PlanReport> Report(const std::string& name, const graph::WeightTypes& types,
+                                        const ModelOptions& options, bool runner_ups,
+                                        const plan::Cluster* measured,
+                                        loader::ModelDescription* model) {
+  const absl::StatusOr<graph::Graph> graph = BuildGraph(types, options, model);
+  if (!graph.ok()) return graph.status();
+  const int32_t ranks = RanksOf(options);
+  absl::StatusOr<plan::Cluster> cluster =
+      plan::WithRanks(*options.cluster, ranks == 0 ? options.cluster->ranks() : ranks);
+  if (!cluster.ok()) return cluster.status();
+  cluster = AsRun(options, *cluster);
+  int64_t position_bytes = 0;
+  for (const graph::KvLayer& kv : graph->kv_layers) {
+    position_bytes += int64_t{8} * kv.kv_heads * kv.head_dim;
+  }
+  plan::ReportOptions report;
+  report.model_name = name;
+  report.context = std::min<int64_t>(report.context, model->max_sequence_length - 1);
+  report.kv_positions = options.kv_cache_bytes / std::max<int64_t>(1, position_bytes);
+  report.step_tokens = options.max_step_tokens;
+  report.runner_ups = runner_ups;
+  report.pins = options.pins;
+  if (measured == nullptr) return plan::MakeReport(*graph, *cluster, report);
+  report.planned_for = &*cluster;
+  absl::StatusOr<plan::Cluster> priced = plan::WithRanks(*measured, cluster->ranks());
+  if (!priced.ok()) return priced.status();
+  priced = AsRun(options, *priced);
+  return plan::MakeReport(*graph, *priced, report);
+}
+
+v1::ElementType ShapeWeights(const loader::WeightId& /*id*/) { return v1::BF16; }
+
+int32_t ChooseRanks(const graph::Graph& graph, const ModelOptions& options) {
+  int32_t most = std::min(kernels::UsableCores(), plan::kMaxRanks);
+  if (options.cluster.has_value()) most = std::min(most, options.cluster->ranks());
+  return plan::ChooseRanks(graph, most, [&](int32_t n) { return CostOfRanks(options, n); });
+}
+
 // Graph and plan of planned->checkpoint's model. measure: as of KvBlocks.
 absl::Status CompileModel(const std::string& name, const graph::WeightTypes& types,
                           const ModelOptions& options, bool measure, PlannedModel* planned) {
   loader::ModelDescription& model = planned->checkpoint.model;
-  if (absl::Status s = LimitContext(options.max_model_len, &model); !s.ok()) return s;
-  const graph::Graph graph = graph::BuildMemoryTransformer(model, types);
-  if (const std::string error = graph::Validate(graph); !error.empty()) {
-    return absl::InternalError(absl::StrCat("graph of ", graph.architecture, ": ", error));
-  }
+  if (absl::Status s = CheckExecutable(options); !s.ok()) return s;
+  const absl::StatusOr<graph::Graph> built = BuildGraph(types, options, &model);
+  if (!built.ok()) return built.status();
+  const graph::Graph& graph = *built;
   absl::StatusOr<v1::StepLimits> limits = LeastLimits(options, model);
   if (!limits.ok()) return limits.status();
-  const int32_t ranks =
-      options.process.processes != 0 ? options.process.processes
-      : options.ranks != 0
-          ? options.ranks
-          : plan::ChooseRanks(graph, std::min(kernels::UsableCores(), plan::kMaxRanks),
-                              options.cost);
+  const int32_t ranks = RanksOf(options) != 0 ? RanksOf(options) : ChooseRanks(graph, options);
   plan::CompileOptions compile;
   compile.model_name = name;
   compile.cluster.set_name(absl::StrCat(ranks, "xcpu"));
   compile.cluster.set_device("cpu");
   compile.cluster.set_ranks(ranks);
   compile.cluster.set_isa(kernels::IsaName(options.isa.value_or(kernels::DetectIsa())));
-  compile.cost = options.cost;
+  compile.cost = CostOfRanks(options, ranks);
   compile.pins = options.pins;
   compile.limits = *limits;
   compile.keep_trace = options.trace;
@@ -171,14 +270,27 @@ absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options) {
   if (!checkpoint.ok()) return checkpoint.status();
   PlannedModel planned;
   planned.checkpoint = std::move(*checkpoint);
-  const loader::Checkpoint& c = planned.checkpoint;
-  const auto type = [&](const loader::WeightId& id) {
-    return ElementOf(*c.weights.at(id).parts.back().tensor, options);
-  };
   absl::Status status =
-      CompileModel(ModelName(options.model_directory), type, options, /*measure=*/true, &planned);
+      CompileModel(ModelName(options.model_directory), TypesOf(planned.checkpoint, options),
+                   options, /*measure=*/true, &planned);
   if (!status.ok()) return status;
   return planned;
+}
+
+absl::StatusOr<plan::PlanReport> ReportModel(const ModelOptions& options, bool runner_ups) {
+  absl::StatusOr<loader::Checkpoint> checkpoint =
+      loader::InspectCheckpoint(options.model_directory);
+  if (!checkpoint.ok()) return checkpoint.status();
+  return Report(ModelName(options.model_directory), TypesOf(*checkpoint, options), options,
+                runner_ups, /*measured=*/nullptr, &checkpoint->model);
+}
+
+absl::StatusOr<plan::PlanReport> ReportShape(const std::string& shape, int64_t layers,
+                                             const ModelOptions& options, bool runner_ups,
+                                             const plan::Cluster* measured) {
+  absl::StatusOr<loader::ModelDescription> model = loader::DescribeShape(shape, layers);
+  if (!model.ok()) return model.status();
+  return Report(shape, ShapeWeights, options, runner_ups, measured, &*model);
 }
 
 absl::StatusOr<PlannedModel> PlanShape(const std::string& shape, int64_t layers,

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/plan/planner.h"
+#include "engine/plan/cluster.h"
+#include "engine/plan/cost_model.h"
+#include "engine/plan/plan_report.h"
 #include "kernels/device/isa.h"
 #include "loader/checkpoint/checkpoint.h"
 #include "loader/pack/packed_weights.h"
@@ -51,8 +53,12 @@ struct ModelOptions {
   // model, at most one per core.
   int32_t ranks = 1;
   ProcessSettings process;  // with processes, `ranks` is as many
-  // What the plan assumes of the machine.
+  // What the plan assumes of the machine where there is no cluster.
   plan::CostModel cost;
+  // The machines that the plan is for. What is executed has one axis of CPU ranks.
+  std::optional<plan::Cluster> cluster;
+  // Bytes that one rank may hold, in place of what `cluster` says; 0: as it says.
+  int64_t memory_per_rank_bytes = 0;
   // What of its layouts is settled beforehand.
   plan::LayoutPins pins;
   // Weights as if they had been stored so; both false: as stored.
@@ -85,6 +91,17 @@ absl::StatusOr<PlannedModel> PlanShape(const std::string& shape, int64_t layers,
 absl::StatusOr<PlannedModel> PlanDescription(const std::string& name,
                                              loader::ModelDescription model,
                                              v1::ElementType matrices, const ModelOptions& options);
+
+// What a plan of the model would do on options.cluster, with as many ranks as it has (or
+// options.ranks): also on clusters that this runtime does not execute. REQUIRES: options.cluster.
+// Errors: those of PlanModel and plan::MakeReport.
+absl::StatusOr<plan::PlanReport> ReportModel(const ModelOptions& options, bool runner_ups);
+
+// The same of a published size.
+// measured: if not null, the prices are of this cluster, the layouts those for options.cluster.
+absl::StatusOr<plan::PlanReport> ReportShape(const std::string& shape, int64_t layers,
+                                             const ModelOptions& options, bool runner_ups,
+                                             const plan::Cluster* measured = nullptr);
 
 // Made-up weights for what one of these two planned; RESOURCE_EXHAUSTED as PackModel.
 absl::StatusOr<loader::PackedWeights> GenerateModel(const PlannedModel& planned, uint64_t seed);

@@ -70,6 +70,65 @@ TEST(PlanModelTest, AShorterContextSizesWhatDependsOnIt) {
             "max_model_len is 129, the model was made for 1 to 128 tokens");
 }
 
+TEST(PlanModelTest, AModelMustFitItsCluster) {
+  ModelOptions options = Options("dense");
+  options.cluster = *plan::NamedCluster("1xcpu");
+  options.cluster->memory[0].bytes = int64_t{1} << 40;
+  EXPECT_TRUE(PlanModel(options).ok());
+  options.cluster->memory[0].bytes = 100'000;
+  const absl::Status status = PlanModel(options).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(status.message().find("no plan fits: all ranks together would hold at least "),
+            std::string::npos)
+      << status;
+  EXPECT_NE(status.message().find("on 1 rank, there are 100000"), std::string::npos) << status;
+}
+
+TEST(PlanModelTest, AReportIsOfAnyClusterAPlanOfOneAxisOfCpus) {
+  ModelOptions options = Options("dense");
+  options.ranks = 0;
+  options.cluster = *plan::NamedCluster("16xh100");
+  EXPECT_EQ(ReportModel(options, /*runner_ups=*/false)->steps.size(), 4u);
+  EXPECT_EQ(PlanModel(options).status().code(), absl::StatusCode::kUnimplemented);
+  options.cluster = *plan::NamedCluster("4xcpu");
+  options.ranks = 3;
+  EXPECT_EQ(ReportModel(options, false)->cluster.ranks(), 3);
+  EXPECT_EQ(PlanModel(options)->plan.cluster().ranks(), 3);
+}
+
+// Threads have their memory together, processes each their own.
+TEST(PlanModelTest, AWeightIsSplitWhereARankCannotHoldIt) {
+  ModelOptions options = Options("ultramem_v2");
+  options.kv_cache_bytes = 1 << 20;
+  options.max_step_tokens = 32;
+  options.max_sequences = 4;
+  options.cost.exchange_seconds = 1;  // nothing is split that need not be
+  options.process.processes = 2;
+  const absl::StatusOr<PlannedModel> whole = PlanModel(options);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  const auto held = [](const v1::Plan& plan) {
+    return plan.memory(0).weight_bytes() + plan.memory(0).kv_bytes();
+  };
+  const int64_t weights = whole->plan.memory(0).weight_bytes();
+  const int64_t registers = whole->plan.memory(0).arena_bytes();
+  const int64_t most = held(whole->plan) + registers - weights / 2;
+  options.memory_per_rank_bytes = most;
+  const absl::StatusOr<PlannedModel> split = PlanModel(options);
+  ASSERT_TRUE(split.ok()) << split.status();
+  EXPECT_LT(split->plan.memory(0).weight_bytes(), weights);
+  // The planner counts registers before they are placed.
+  EXPECT_LE(held(split->plan), held(whole->plan) - weights / 4);
+  options.memory_per_rank_bytes = 1000;
+  EXPECT_EQ(PlanModel(options).status().code(), absl::StatusCode::kResourceExhausted);
+
+  options.process.processes = 0;
+  options.ranks = 2;
+  options.memory_per_rank_bytes = most;
+  const absl::StatusOr<PlannedModel> threads = PlanModel(options);
+  ASSERT_TRUE(threads.ok()) << threads.status();
+  EXPECT_EQ(threads->plan.memory(0).weight_bytes(), weights);
+}
+
 // Ranks that read one key-value head each keep it: the budget is for all copies.
 TEST(PlanModelTest, TheCacheOfAllRanksIsWithinItsSize) {
   for (int32_t ranks : {1, 2, 3, 8}) {

@@ -27,7 +27,8 @@ class Bench {
     double runtime_seconds = 0;
     kernels::Traffic traffic;
     for (int32_t i = 0; i < options_.steps; ++i) {
-      Fill(executor_.NextStep(), sequences, context, rows, /*tables=*/i == 0);
+      FillBenchStep({sequences, context, rows}, vocab_, executor_.limits(), /*tables=*/i == 0,
+                    executor_.NextStep());
       executor_.Submit();
       const runtime::StepResult& result = executor_.Wait();
       seconds.push_back(result.step_seconds);
@@ -62,22 +63,6 @@ class Bench {
   }
 
  private:
-  void Fill(runtime::Step* step, int32_t sequences, int32_t context, int32_t rows, bool tables) {
-    tokens_.resize(rows);
-    const runtime::StepLimits& limits = executor_.limits();
-    const int32_t blocks = (context + rows + limits.kv_block_tokens - 1) / limits.kv_block_tokens;
-    for (int32_t s = 0; s < sequences; ++s) {
-      if (tables) {
-        for (int32_t b = 0; b < blocks; ++b) {
-          step->AddBlockChange(s, b, s * blocks + b);
-        }
-      }
-      for (int32_t& token : tokens_) token = static_cast<int32_t>(next_token_++ * 7919 % vocab_);
-      step->AddSpan(s, context, tokens_);
-      step->AddLogitRow(step->tokens() - 1);
-    }
-  }
-
   void PrintOperators(const std::vector<runtime::ActorProfile>& before, double total) {
     std::map<std::string, double> by_kind;
     const std::vector<runtime::ActorProfile> after = executor_.Profile();
@@ -97,8 +82,6 @@ class Bench {
   const int32_t vocab_;
   runtime::Executor& executor_;
   std::ostream& out_;
-  std::vector<int32_t> tokens_;
-  int64_t next_token_ = 1;
   runtime::StepMessageStats before_;
 };
 
@@ -138,6 +121,20 @@ absl::Status Check(const ModelBenchOptions& options, const runtime::StepLimits& 
 }
 
 }  // namespace
+
+void FillBenchStep(const BenchStep& shape, int32_t vocab, const runtime::StepLimits& limits,
+                   bool tables, runtime::Step* step) {
+  std::vector<int32_t> tokens(static_cast<size_t>(shape.rows));
+  const int32_t positions = shape.context + shape.rows;
+  const int32_t blocks = (positions + limits.kv_block_tokens - 1) / limits.kv_block_tokens;
+  int64_t next = static_cast<int64_t>(step->number) * shape.sequences * shape.rows + 1;
+  for (int32_t s = 0; s < shape.sequences; ++s) {
+    for (int32_t b = 0; tables && b < blocks; ++b) step->AddBlockChange(s, b, s * blocks + b);
+    for (int32_t& token : tokens) token = static_cast<int32_t>(next++ * 7919 % vocab);
+    step->AddSpan(s, shape.context, tokens);
+    step->AddLogitRow(step->tokens() - 1);
+  }
+}
 
 absl::Status BenchModel(const ModelBenchOptions& options, int32_t vocab,
                         runtime::Executor* executor, std::ostream& out) {

@@ -19,6 +19,19 @@ struct ModelBenchOptions {
   int32_t steps = 200;                        // of each kind
 };
 
+// A step of `rows` tokens of each of `sequences` sequences, at positions `context` and following,
+// with the logits of the last row of each.
+struct BenchStep {
+  int32_t sequences = 1;
+  int32_t context = 0;
+  int32_t rows = 1;
+};
+
+// Fills `step` with it. tables: also where the sequences' blocks are, which the first of equal
+// steps tells. vocab: token ids are below it, others in every step.
+void FillBenchStep(const BenchStep& shape, int32_t vocab, const runtime::StepLimits& limits,
+                   bool tables, runtime::Step* step);
+
 // Prints for each kind of step its median time, the bytes it read against the speed at which as
 // many threads as there are ranks read as many, the runtime's own share, and the time by operator
 // on rank 0. INVALID_ARGUMENT names what the plan's limits do not allow. vocab: token ids are below

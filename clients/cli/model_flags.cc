@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "clients/cli/invocation.h"
-#include "engine/plan/compile.h"
+#include "engine/plan/cluster.h"
 #include "engine/ranks/rank_host.h"
 #include "loader/files/mapped_file.h"
 
@@ -91,6 +91,13 @@ void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
       "that `plan` prints, e.g. 'block.*.ffn.up=(B, S(0)) -> S(1)'.");
   flags->Add("table-layout", &table_layout, "free|rows|columns|selections",
              "How the ranks divide value tables.");
+  flags->Add("cluster", &cluster, "NAME|FILE",
+             "The machines to plan for: what `calibrate` wrote, or NxKIND on paper (cpu, a100, "
+             "h100, h200, b200). Without it: what is typical of a CPU.");
+  flags->Add(
+      "memory-per-rank", &memory_per_rank_mb, {0, kMostMegabytes}, "MB",
+      "What one rank may hold of weights, KV cache and registers, in place of what --cluster "
+      "says; threads have it together. 0: as the cluster says.");
 }
 
 absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
@@ -134,6 +141,15 @@ absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
   options.ranks = ranks;
   if (absl::Status status = SetProcesses(&options); !status.ok()) return status;
   if (absl::Status s = ParseLayouts(layout, table_layout, &options.pins); !s.ok()) return s;
+  options.memory_per_rank_bytes = memory_per_rank_mb << 20;
+  if (!cluster.empty()) {
+    absl::StatusOr<plan::Cluster> loaded = plan::LoadCluster(cluster);
+    if (!loaded.ok()) {
+      return absl::Status(loaded.status().code(),
+                          absl::StrCat("--cluster: ", std::string(loaded.status().message())));
+    }
+    options.cluster = *std::move(loaded);
+  }
   return options;
 }
 

@@ -31,6 +31,8 @@ struct ModelFlags {
   std::string transport = "auto";
   std::vector<std::string> layout;
   std::string table_layout = "free";
+  std::string cluster;
+  int64_t memory_per_rank_mb = 0;
 
   // model_help: what --model is for this verb.
   void AddTo(FlagTable* flags, const std::string& model_help);

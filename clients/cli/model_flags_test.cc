@@ -31,7 +31,7 @@ TEST(ModelFlagsTest, EveryFlagArrives) {
   const absl::StatusOr<ModelOptions> options =
       Parse({"--model", "d", "--weights=bf16", "--isa=portable", "--kernels=reference",
              "--max-step-tokens=64", "--max-sequences=3", "--kv-cache-mb=5", "--kv-block-tokens=32",
-             "--max-model-len=100"});
+             "--max-model-len=100", "--memory-per-rank=7"});
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->model_directory, "d");
   EXPECT_TRUE(options->round_to_bf16);
@@ -41,6 +41,7 @@ TEST(ModelFlagsTest, EveryFlagArrives) {
   EXPECT_EQ(options->max_sequences, 3);
   EXPECT_EQ(options->kv_cache_bytes, 5 << 20);
   EXPECT_EQ(options->max_model_len, 100);
+  EXPECT_EQ(options->memory_per_rank_bytes, 7 << 20);
   EXPECT_EQ(options->kv_block_tokens, 32);
   EXPECT_TRUE(Parse({"--weights=f32"})->widen_to_f32);
 }

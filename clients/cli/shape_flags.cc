@@ -14,8 +14,8 @@ void ShapeFlags::AddTo(FlagTable* flags) {
   flags->Add("layers", &layers, {0, 1 << 10}, "N", "The first N layers of the shape; 0: all.");
 }
 
-absl::StatusOr<PlannedModel> ShapeFlags::Plan(const ModelFlags& model,
-                                              const std::string& executable) const {
+absl::StatusOr<ModelOptions> ShapeFlags::Options(const ModelFlags& model,
+                                                 const std::string& executable) const {
   if (given() && !model.model.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--shape: '", shape, "' and --model: '", model.model, "' exclude each other"));
@@ -32,9 +32,23 @@ absl::StatusOr<PlannedModel> ShapeFlags::Plan(const ModelFlags& model,
     if (!directory.ok()) return directory.status();
     flags.model = *std::move(directory);
   }
-  const absl::StatusOr<ModelOptions> options = flags.ToOptions();
+  return flags.ToOptions();
+}
+
+absl::StatusOr<PlannedModel> ShapeFlags::Plan(const ModelFlags& model,
+                                              const std::string& executable) const {
+  const absl::StatusOr<ModelOptions> options = Options(model, executable);
   if (!options.ok()) return options.status();
   return given() ? PlanShape(shape, layers, *options) : PlanModel(*options);
+}
+
+absl::StatusOr<plan::PlanReport> ShapeFlags::Report(const ModelFlags& model,
+                                                    const std::string& executable,
+                                                    bool runner_ups) const {
+  const absl::StatusOr<ModelOptions> options = Options(model, executable);
+  if (!options.ok()) return options.status();
+  return given() ? ReportShape(shape, layers, *options, runner_ups)
+                 : ReportModel(*options, runner_ups);
 }
 
 }  // namespace mneme::cli

@@ -20,7 +20,15 @@ struct ShapeFlags {
   // The plan of the shape if one is given, else of the model, else of the demo model.
   // INVALID_ARGUMENT when both are given.
   absl::StatusOr<PlannedModel> Plan(const ModelFlags& model, const std::string& executable) const;
+  // What a plan of it would do on the cluster of `model`. REQUIRES: model.cluster is not empty.
+  absl::StatusOr<plan::PlanReport> Report(const ModelFlags& model, const std::string& executable,
+                                          bool runner_ups) const;
   bool given() const { return !shape.empty(); }
+
+ private:
+  // The options of a plan; the directory is the demo model's where nothing is given.
+  absl::StatusOr<ModelOptions> Options(const ModelFlags& model,
+                                       const std::string& executable) const;
 };
 
 }  // namespace mneme::cli

@@ -81,6 +81,54 @@ TEST(PlanTest, ShapesArePlannedWithoutAFile) {
               HasSubstr("--ranks: 65 is not in [0, 64]"));
 }
 
+TEST(PlanTest, AnyClusterIsPlanned) {
+  const Outcome text = Mneme({"plan", "--shape=ultramem-1b-7b", "--layers=4", "--cluster=64xh100"});
+  EXPECT_EQ(text.exit_status, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("on 64xh100: nodes 8 x devices 8, device cuda"));
+  EXPECT_THAT(text.out, HasSubstr("prefill of 512 predicted"));
+  EXPECT_EQ(text.out.find("block.0.attention "), std::string::npos);
+  const Outcome explained =
+      Mneme({"plan", "--model", kModel, "--cluster=2xcpu", "--explain", "--max-model-len=256"});
+  EXPECT_THAT(explained.out, HasSubstr("block.0.attention "));
+  const Outcome json = Mneme({"plan", "--shape=ultramem-2.5b-120b", "--cluster=8xh100", "--json"});
+  ASSERT_EQ(json.exit_status, 0) << json.err;
+  EXPECT_LT(Json::parse(json.out)["memory"]["weight_bytes"], 80e9);
+  const std::string page = ::testing::TempDir() + "/plan.html";
+  EXPECT_EQ(Mneme({"plan", "--model", kModel, "--html", page}).err, "");
+  std::ifstream file(page);
+  std::string line;
+  std::getline(file, line);
+  EXPECT_EQ(line, "<!doctype html>");
+}
+
+TEST(PlanTest, WhatDoesNotFitOrRunIsRefused) {
+  const Outcome large = Mneme({"plan", "--shape=ultramem-2.5b-120b", "--cluster=1xh100"});
+  EXPECT_EQ(large.exit_status, kExitFailed);
+  EXPECT_THAT(large.err, HasSubstr("RESOURCE_EXHAUSTED: ultramem-2.5b-120b on 1xh100: no plan "
+                                   "fits: a rank would hold at least 2"));
+  EXPECT_THAT(large.err, HasSubstr("on 1 rank, there are 80000000000"));
+  EXPECT_THAT(Mneme({"plan", "--model", kModel, "--cluster=16xh100", "--proto"}).err,
+              HasSubstr("the cluster 16xh100 has two axes, nodes and devices"));
+  EXPECT_THAT(Mneme({"bench", "model", "--model", kModel, "--cluster=2xh100"}).err,
+              HasSubstr("the cluster 2xh100 has ranks of cuda"));
+  EXPECT_THAT(Mneme({"serve", "--model", kModel, "--cluster=no.file"}).err,
+              HasSubstr("--cluster: there is no cluster 'no.file'"));
+  EXPECT_THAT(Mneme({"plan", "--check", "--cluster=2xcpu"}).err,
+              HasSubstr("--check: calibrates by itself"));
+}
+
+TEST(CalibrateTest, WritesAClusterThatPlansAreMadeFor) {
+  const std::string path = ::testing::TempDir() + "/machine.json";
+  const Outcome outcome =
+      Mneme({"calibrate", "--ranks=2", "--megabytes=8", "--passes=1", "--out", path});
+  ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+  EXPECT_THAT(Mneme({"plan", "--model", kModel, "--cluster", path}).out,
+              HasSubstr("on 2xcpu calibrated: cores 2, device cpu"));
+  const Outcome bench = Mneme({"bench", "model", "--model", kModel, "--cluster", path, "--ranks=2",
+                               "--batch=1", "--prefill=0", "--steps=1"});
+  EXPECT_THAT(bench.out, HasSubstr("2 ranks, context 128"));
+}
+
 TEST(BenchTest, TimesTheStepsOfAModel) {
   const Outcome outcome = Mneme({"bench", "model", "--model", kModel, "--ranks=2", "--batch=3",
                                  "--prefill=20", "--steps=3", "--context=40"});

@@ -11,6 +11,7 @@ int RunServe(const Invocation& invocation);
 int RunGenerate(const Invocation& invocation);
 int RunEval(const Invocation& invocation);
 int RunPlan(const Invocation& invocation);
+int RunCalibrate(const Invocation& invocation);
 int RunInspect(const Invocation& invocation);
 int RunTokenize(const Invocation& invocation);
 int RunDetokenize(const Invocation& invocation);
@@ -27,6 +28,7 @@ inline constexpr Verb kVerbs[] = {
     {"load", "measure a server: latencies, rates, bytes per token", RunLoadVerb},
     {"bench", "time the steps of a model, operator by operator", RunBench},
     {"plan", "how a model would run: operators, memory, bytes per token", RunPlan},
+    {"calibrate", "measure this machine for the planner", RunCalibrate},
     {"inspect", "what a checkpoint holds, or why it is refused", RunInspect},
     {"tokenize", "texts to token ids", RunTokenize},
     {"detokenize", "token ids to texts", RunDetokenize},

@@ -1,6 +1,6 @@
 #include "engine/plan/choose_layouts.h"
 
-#include <limits>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,18 +12,28 @@ namespace {
 
 using graph::Graph;
 
+// What ranks hold beside weights: the KV cache, and at most the registers of all tensors that are
+// alive together, whole. Of one rank, or of all where they share their memory.
+MemoryNeeds NeedsOf(const Graph& graph, const CompileOptions& options) {
+  const v1::StepLimits& limits = options.limits;
+  return {.kv_positions = int64_t{limits.kv_blocks()} * limits.kv_block_tokens(),
+          .other_bytes = WholeRegisterBytes(graph, limits.max_tokens(), limits.max_logit_rows()) *
+                         (options.cost.shared_memory ? options.cluster.ranks() : 1)};
+}
+
 absl::StatusOr<LayoutChoice> ChooseIn(Graph graph, const CompileOptions& options) {
   const Partition partition(graph, options.cluster.ranks());
   absl::StatusOr<SignatureOptions> allowed = PinnedSignatures(graph, partition, options.pins);
   if (!allowed.ok()) return allowed.status();
-  Choice choice = ChooseSignatures(graph, partition, options.cost, *allowed);
-  if (choice.seconds == std::numeric_limits<double>::infinity()) {
+  absl::StatusOr<Choice> choice =
+      ChooseSignatures(graph, partition, options.cost, *allowed, NeedsOf(graph, options));
+  if (absl::IsInvalidArgument(choice.status())) {
     return absl::InvalidArgumentError(
         absl::StrCat("the layouts asked for (", PinsText(options.pins), ") do not go together on ",
-                     partition.ranks(), " ranks: one weight has one layout for all its readers, ",
-                     "and some tensor would have to be read as it cannot lie"));
+                     partition.ranks(), " ranks: ", std::string(choice.status().message())));
   }
-  return LayoutChoice{std::move(graph), std::move(choice)};
+  if (!choice.ok()) return choice.status();
+  return LayoutChoice{std::move(graph), *std::move(choice)};
 }
 
 }  // namespace

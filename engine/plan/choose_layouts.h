@@ -16,7 +16,8 @@ struct LayoutChoice {
 
 // Chooses between the forms of the graph too: columns of tables with pre-values are split where
 // these scores are an operator (graph/pre_scores.h), everything else where they are not.
-// INVALID_ARGUMENT: a pin that cannot be (PinnedSignatures), or pins that do not go together.
+// INVALID_ARGUMENT: a pin that cannot be (PinnedSignatures), or pins that do not go together;
+// RESOURCE_EXHAUSTED the bytes that do not fit a rank.
 absl::StatusOr<LayoutChoice> ChooseLayouts(const graph::Graph& graph,
                                            const CompileOptions& options);
 

@@ -14,8 +14,6 @@
 
 namespace mneme::plan {
 
-inline constexpr int32_t kMaxRanks = 64;
-
 struct CompileOptions {
   std::string model_name;
   v1::Cluster cluster;  // ranks that share their memory
@@ -27,7 +25,8 @@ struct CompileOptions {
 };
 
 // INVALID_ARGUMENT names the limit that makes no sense (zero, not a multiple, beyond what a kernel
-// counts) or the pin that cannot be, with what can; INTERNAL what is wrong with the graph.
+// counts) or the pin that cannot be, with what can; RESOURCE_EXHAUSTED the bytes that do not fit a
+// rank; INTERNAL what is wrong with the graph.
 absl::StatusOr<v1::Plan> Compile(const graph::Graph& graph, const CompileOptions& options);
 
 }  // namespace mneme::plan

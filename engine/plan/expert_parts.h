@@ -1,5 +1,4 @@
-// How the stacked weights of a Mixture-of-Experts are cut over ranks, and what a token reads of
-// them.
+// How the stacked weights of a Mixture-of-Experts are cut over ranks.
 #ifndef MNEME_ENGINE_PLAN_EXPERT_PARTS_H_
 #define MNEME_ENGINE_PLAN_EXPERT_PARTS_H_
 
@@ -16,13 +15,6 @@ namespace mneme::plan {
 // granules. REQUIRES: op is an EXPERTS operator of the graph, with one of its signatures.
 Parts PartsOfExperts(const graph::Graph& graph, const graph::Operator& op,
                      const graph::Signature& signature, int32_t ranks);
-
-// Bytes of expert weights that one token makes the fullest rank read. Which experts a token chooses
-// is not known: of a rank that has some of them it is the mean of a uniform choice and one standard
-// deviation, about what the fullest of a few ranks meets. REQUIRES: as above; where the signature
-// splits, that there are parts.
-double ExpertBytesOfToken(const graph::Graph& graph, const graph::Operator& op,
-                          const graph::Signature& signature, int32_t ranks);
 
 }  // namespace mneme::plan
 

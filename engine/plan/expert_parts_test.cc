@@ -1,7 +1,5 @@
 #include "engine/plan/expert_parts.h"
 
-#include <cmath>
-
 #include "engine/graph/memory_transformer.h"
 #include "engine/graph/signatures.h"
 #include "engine/graph/test_models.h"
@@ -33,9 +31,6 @@ class ExpertPartsTest : public ::testing::Test {
   Parts Of(const graph::Signature& s, int32_t ranks) const {
     return PartsOfExperts(graph_, op_, s, ranks);
   }
-  double Bytes(const graph::Signature& s, int32_t ranks) const {
-    return ExpertBytesOfToken(graph_, op_, s, ranks);
-  }
 
   graph::Graph graph_;
   graph::Operator op_;
@@ -46,8 +41,6 @@ class WideExpertPartsTest : public ExpertPartsTest {
  protected:
   WideExpertPartsTest() : ExpertPartsTest(3, 300) {}
 };
-
-constexpr double kExpert = 3.0 * 64 * 96 * 2;
 
 TEST_F(ExpertPartsTest, WholeExpertsOrHiddenUnitsOfEach) {
   EXPECT_TRUE(Of(whole_, 2).empty());
@@ -63,21 +56,6 @@ TEST_F(ExpertPartsTest, WholeExpertsOrHiddenUnitsOfEach) {
 TEST_F(WideExpertPartsTest, MoreRanksThanExpertsSplitTheWidth) {
   EXPECT_TRUE(Of(by_expert_, 4).empty());
   EXPECT_EQ(Of(by_width_, 4), (Parts{{0, 128}, {128, 192}, {192, 256}, {256, 300}}));
-}
-
-TEST_F(ExpertPartsTest, ATokenReadsWhatItChose) {
-  EXPECT_DOUBLE_EQ(Bytes(whole_, 1), 2 * kExpert);
-  EXPECT_DOUBLE_EQ(Bytes(whole_, 4), 2 * kExpert);
-  // The fullest rank has two thirds of each.
-  EXPECT_DOUBLE_EQ(Bytes(by_width_, 2), 2 * kExpert * 64 / 96);
-  // Of 4 experts one token's 2 are 1 at a mean; variance 2·½·½·6/7.
-  EXPECT_DOUBLE_EQ(Bytes(by_expert_, 2), kExpert * (1 + std::sqrt(3.0 / 7)));
-  EXPECT_DOUBLE_EQ(Bytes(by_expert_, 8), kExpert * (0.25 + std::sqrt(0.25 * 0.875 * 6 / 7)));
-}
-
-// Never more than a rank has.
-TEST_F(WideExpertPartsTest, ARankWithOneExpertReadsNoMoreThanThat) {
-  EXPECT_DOUBLE_EQ(Bytes(by_expert_, 3), 3.0 * 64 * 300 * 2);
 }
 
 }  // namespace

@@ -1,28 +1,59 @@
-// Chooses a signature for every operator of a graph: the one of least modelled time for a decode
-// step.
+// Chooses a signature for every operator of a graph: those of least modelled time of a step, within
+// what a rank can hold.
 #ifndef MNEME_ENGINE_PLAN_PLANNER_H_
 #define MNEME_ENGINE_PLAN_PLANNER_H_
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
 #include "engine/graph/sbp.h"
+#include "engine/plan/cost_model.h"
+#include "engine/plan/grid.h"
+#include "engine/plan/layout_search.h"
 #include "engine/plan/partition.h"
 #include "engine/plan/runnable_signatures.h"
 
 namespace mneme::plan {
 
-// What moving bytes costs on one rank, while all ranks do.
-struct CostModel {
-  double bytes_per_second = 25e9;
-  // Random rows of value tables, relative to bytes that are streamed.
-  double row_penalty = 4;
-  // Of one exchange, beside its bytes: all ranks meet, and each looks at every other one's count.
-  double exchange_seconds = 2e-6;
-  double exchange_seconds_per_rank = 0.25e-6;
-  // What a sequence has in its KV cache.
-  int64_t context = 512;
+// Plans one graph on one grid. Weights get their layouts once, for a decode step of one token;
+// steps of other sizes may get other layouts of activations.
+class Planner {
+ public:
+  // Arguments are kept: they outlive the planner. REQUIRES: options has at least one for each
+  // operator.
+  Planner(const graph::Graph& graph, const GridPartition& partition, const CostModel& cost,
+          const GridOptions& options, const MemoryNeeds& needs);
+
+  // The plan of least time of a decode step of one token, exactly (layout_search.h).
+  // RESOURCE_EXHAUSTED with the bytes when no plan fits, INVALID_ARGUMENT when the options do not
+  // go together.
+  absl::StatusOr<Found> Decode() const;
+
+  // The least time of another step with the weights and caches of `decode`.
+  Found ForStep(const StepShape& step, const Found& decode) const;
+
+  // The best plan of a decode step in which operator `i` (and those of other blocks that share its
+  // layouts) has none of the options that `decode` gives it; options are empty where there is none.
+  Found RunnerUp(size_t i, const Found& decode) const;
+
+  const LayoutRules& rules() const { return rules_; }
+  const MemoryAccount& memory() const { return memory_; }
+  const Repetition& repetition() const { return repetition_; }
+
+ private:
+  Search SearchAll() const;
+
+  const graph::Graph& graph_;
+  const GridPartition& partition_;
+  const CostModel& cost_;
+  const GridOptions& options_;
+  const Pricing pricing_;
+  const LayoutRules rules_;
+  const MemoryAccount memory_;
+  const Repetition repetition_;
 };
 
 struct Choice {
@@ -30,18 +61,18 @@ struct Choice {
   double seconds = 0;                        // modelled, of a step of one token
 };
 
-// Exact: no other choice among the options and boxings has a smaller modelled time (dynamic
-// programming over the layouts of the tensors alive at each operator). On one rank everything is B.
-// Where the options do not go together: infinite seconds, no signatures.
-Choice ChooseSignatures(const graph::Graph& graph, const Partition& partition,
-                        const CostModel& cost, const SignatureOptions& options);
+// On one axis of partition.ranks() ranks. Errors: those of Planner::Decode.
+absl::StatusOr<Choice> ChooseSignatures(const graph::Graph& graph, const Partition& partition,
+                                        const CostModel& cost, const SignatureOptions& options,
+                                        const MemoryNeeds& needs = {});
 
 // The number of ranks from 1, 2, 4, ... and `most` on which a step takes the least modelled time,
-// the smallest such number.
-int32_t ChooseRanks(const graph::Graph& graph, int32_t most, const CostModel& cost);
+// the smallest such number. cost: of that many ranks.
+int32_t ChooseRanks(const graph::Graph& graph, int32_t most,
+                    const std::function<CostModel(int32_t ranks)>& cost);
 
 // The modelled time of given signatures with the boxings that they need, or infinity where there is
-// no such boxing. The definition of what ChooseSignatures makes least.
+// no such boxing.
 double ModelledSeconds(const graph::Graph& graph, const Partition& partition, const CostModel& cost,
                        const std::vector<graph::Signature>& signatures);
 

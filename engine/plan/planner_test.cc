@@ -80,7 +80,7 @@ Graph RandomGraph(Random& random) {
 }
 
 Choice Choose(const Graph& graph, const Partition& partition, const CostModel& cost) {
-  return ChooseSignatures(graph, partition, cost, RunnableSignatures(graph, partition));
+  return *ChooseSignatures(graph, partition, cost, RunnableSignatures(graph, partition));
 }
 
 double BruteForce(const Graph& graph, const Partition& partition, const CostModel& cost,
@@ -186,14 +186,15 @@ TEST(PlannerTest, AsManyRanksAsPay) {
   const Graph graph = SmallGraph();
   CostModel cost;
   cost.exchange_seconds = 1;
-  EXPECT_EQ(ChooseRanks(graph, 8, cost), 1);
+  const auto same = [&](int32_t) { return cost; };
+  EXPECT_EQ(ChooseRanks(graph, 8, same), 1);
   cost.exchange_seconds = 0;
   cost.exchange_seconds_per_rank = 0;
   // Four heads, whose keys and values no more ranks than four can divide.
-  EXPECT_EQ(ChooseRanks(graph, 1, cost), 1);
-  EXPECT_EQ(ChooseRanks(graph, 2, cost), 2);
-  EXPECT_EQ(ChooseRanks(graph, 3, cost), 3);
-  EXPECT_GE(ChooseRanks(graph, 4, cost), 3);
+  EXPECT_EQ(ChooseRanks(graph, 1, same), 1);
+  EXPECT_EQ(ChooseRanks(graph, 2, same), 2);
+  EXPECT_EQ(ChooseRanks(graph, 3, same), 3);
+  EXPECT_GE(ChooseRanks(graph, 4, same), 3);
 }
 
 TEST(PlannerTest, CacheLiesAsAttentionReadsIt) {

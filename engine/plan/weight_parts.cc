@@ -17,10 +17,6 @@ using graph::Signature;
 // begins and ends anywhere in the ranks' turns, so a rank may have a block more than its share.
 constexpr int64_t kBlocksOfAShare = 64;
 
-bool ReadsTable(v1::OperatorKind kind) {
-  return kind == v1::VALUE_PREFETCH || kind == v1::VALUE_GATHER || kind == v1::PRE_SCORE;
-}
-
 // Rows that the selections of each slot tensor may name: a window, around the end if need be.
 std::map<int32_t, int64_t> Windows(const Graph& graph) {
   std::map<int32_t, int64_t> windows;
@@ -38,6 +34,10 @@ int64_t RowBlock(int64_t window, int32_t ranks) {
 }
 
 }  // namespace
+
+bool ReadsTable(v1::OperatorKind kind) {
+  return kind == v1::VALUE_PREFETCH || kind == v1::VALUE_GATHER || kind == v1::PRE_SCORE;
+}
 
 int32_t WeightOwner(const Graph& graph, int32_t weight) {
   const int32_t shared = graph.weights[weight].shared_with;

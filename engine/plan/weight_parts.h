@@ -33,6 +33,9 @@ WeightSplit SplitOf(const graph::Operator& op, const graph::Signature& signature
 double FullestShare(const graph::Graph& graph, const graph::Operator& op,
                     const graph::Signature& signature, size_t operand, const Partition& partition);
 
+// Whether operators of this kind read a value table, weights[0], at selections, inputs[0].
+bool ReadsTable(v1::OperatorKind kind);
+
 // Whose memory the weight is: its own or another's.
 int32_t WeightOwner(const graph::Graph& graph, int32_t weight);
 
