@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <utility>
 
@@ -29,6 +28,7 @@ constexpr std::chrono::seconds kGoodbye{1};
 Watchdog::Watchdog(std::vector<Watched> ranks, const HangOptions& options,
                    std::function<void(const std::string&)> fail)
     : ranks_(std::move(ranks)),
+      seen_(ranks_.size(), {0, Clock::now()}),
       options_(options),
       fail_(std::move(fail)),
       thread_([this] { Loop(); }) {
@@ -51,20 +51,15 @@ bool Watchdog::SleepUnlessStopped(double seconds) {
 }
 
 void Watchdog::Loop() {
-  struct Seen {
-    uint64_t progress = 0;
-    Clock::time_point moved = Clock::now();
-  };
-  std::vector<Seen> seen(ranks_.size());
   while (SleepUnlessStopped(options_.seconds / kLooks)) {
     for (size_t r = 0; r < ranks_.size(); ++r) {
       const uint64_t progress = ranks_[r].thread->rank().progress();
       const bool waits = ranks_[r].exchange != nullptr && ranks_[r].exchange->waiting();
-      if (progress != seen[r].progress || waits || !ranks_[r].thread->busy()) {
-        seen[r] = {progress, Clock::now()};
+      if (progress != seen_[r].progress || waits || !ranks_[r].thread->busy()) {
+        seen_[r] = {progress, Clock::now()};
         continue;
       }
-      const double still = std::chrono::duration<double>(Clock::now() - seen[r].moved).count();
+      const double still = std::chrono::duration<double>(Clock::now() - seen_[r].moved).count();
       if (still < options_.seconds) continue;
       const std::string why =
           absl::StrFormat("rank %d hangs: has not moved for %.1f s", static_cast<int>(r), still);

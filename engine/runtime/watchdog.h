@@ -3,6 +3,8 @@
 #ifndef MNEME_ENGINE_RUNTIME_WATCHDOG_H_
 #define MNEME_ENGINE_RUNTIME_WATCHDOG_H_
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -39,10 +41,16 @@ class Watchdog {
   ~Watchdog();
 
  private:
+  struct Seen {
+    uint64_t progress = 0;
+    std::chrono::steady_clock::time_point moved;
+  };
+
   void Loop();
   bool SleepUnlessStopped(double seconds);
 
   const std::vector<Watched> ranks_;
+  std::vector<Seen> seen_;  // by rank; made here, for the thread may begin amid steps
   const HangOptions options_;
   const std::function<void(const std::string&)> fail_;
   std::mutex mutex_;
