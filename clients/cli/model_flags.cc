@@ -19,9 +19,9 @@ constexpr int64_t kMostPositions = int64_t{1} << 24;
 // 2^52 bytes.
 constexpr int64_t kMostMegabytes = int64_t{1} << 32;
 
-// What --layout and --table-layout say.
+// What --layout, --table-layout and --prefill-layout say.
 absl::Status ParseLayouts(const std::vector<std::string>& layouts, const std::string& tables,
-                          plan::LayoutPins* pins) {
+                          const std::string& prefill, plan::LayoutPins* pins) {
   for (const std::string& layout : layouts) {
     const size_t equals = layout.find('=');
     if (layout == "split") {
@@ -34,6 +34,13 @@ absl::Status ParseLayouts(const std::vector<std::string>& layouts, const std::st
       return absl::InvalidArgumentError(
           absl::StrCat("--layout: '", layout, "' is none of free, split, OPERATOR=SIGNATURE"));
     }
+  }
+  using LargeSteps = plan::LayoutPins::LargeSteps;
+  if (prefill == "same" || prefill == "rows") {
+    pins->large_steps = prefill == "same" ? LargeSteps::kSame : LargeSteps::kRows;
+  } else if (prefill != "free") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--prefill-layout: '", prefill, "' is none of free, same, rows"));
   }
   using Tables = plan::LayoutPins::Tables;
   for (const auto& [name, value] :
@@ -91,6 +98,9 @@ void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
       "that `plan` prints, e.g. 'block.*.ffn.up=(B, S(0)) -> S(1)'.");
   flags->Add("table-layout", &table_layout, "free|rows|columns|selections",
              "How the ranks divide value tables.");
+  flags->Add("prefill-layout", &prefill_layout, "free|same|rows",
+             "How larger steps divide the work, with the same weights and bits: as the cost model "
+             "has it; as a decode step does; by the step's rows, wherever that can be.");
   flags->Add("cluster", &cluster, "NAME|FILE",
              "The machines to plan for: what `calibrate` wrote, or NxKIND on paper (cpu, a100, "
              "h100, h200, b200). Without it: what is typical of a CPU.");
@@ -140,7 +150,7 @@ absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
   options.kv_block_tokens = kv_block_tokens;
   options.ranks = ranks;
   if (absl::Status status = SetProcesses(&options); !status.ok()) return status;
-  if (absl::Status s = ParseLayouts(layout, table_layout, &options.pins); !s.ok()) return s;
+  if (absl::Status s = ParseLayouts(layout, table_layout, prefill_layout, &options.pins); !s.ok()) return s;
   options.memory_per_rank_bytes = memory_per_rank_mb << 20;
   if (!cluster.empty()) {
     absl::StatusOr<plan::Cluster> loaded = plan::LoadCluster(cluster);

@@ -31,6 +31,7 @@ struct ModelFlags {
   std::string transport = "auto";
   std::vector<std::string> layout;
   std::string table_layout = "free";
+  std::string prefill_layout = "free";
   std::string cluster;
   int64_t memory_per_rank_mb = 0;
 

@@ -62,6 +62,10 @@ TEST(ModelFlagsTest, LayoutsArePins) {
   EXPECT_EQ(Parse({"--table-layout=selections"})->pins.tables, LayoutPins::Tables::kSelections);
   EXPECT_EQ(Parse({"--layout=rows"}).status().message(),
             "--layout: 'rows' is none of free, split, OPERATOR=SIGNATURE");
+  EXPECT_EQ(Parse({"--prefill-layout=rows"})->pins.large_steps, LayoutPins::LargeSteps::kRows);
+  EXPECT_EQ(Parse({"--prefill-layout=same"})->pins.large_steps, LayoutPins::LargeSteps::kSame);
+  EXPECT_EQ(Parse({"--prefill-layout=tokens"}).status().message(),
+            "--prefill-layout: 'tokens' is none of free, same, rows");
   EXPECT_EQ(Parse({"--table-layout=cols"}).status().message(),
             "--table-layout: 'cols' is none of free, rows, columns, selections");
 }

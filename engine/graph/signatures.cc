@@ -35,6 +35,7 @@ void AddLinear(const Operator& op, std::vector<Signature>* to) {
 }
 
 void AddGather(const Operator& op, std::vector<Signature>* to) {
+  AddElementwise(op, /*columns=*/false, to);
   const bool pre = op.inputs[3] >= 0;
   const bool given = op.inputs[4] >= 0;
   // A rank with some columns of the pre-values has only part of the pre-score, which is not linear
@@ -69,6 +70,7 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
   std::vector<Signature> s = {Uniform(op, B)};
   switch (op.kind) {
     case v1::EMBEDDING:
+      AddElementwise(op, /*columns=*/false, &s);
       s.push_back({{}, {S0}, {P}});
       s.push_back({{}, {S1}, {S1}});
       break;
@@ -114,11 +116,13 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
       AddExperts(&s);
       break;
     case v1::VALUE_PREFETCH:
+      AddElementwise(op, /*columns=*/false, &s);
       s.push_back({{B}, {S0}, {}});
       s.push_back({{B}, {S1}, {}});
       s.push_back({{S1}, {B}, {}});
       break;
     case v1::PRE_SCORE:
+      AddElementwise(op, /*columns=*/false, &s);
       s.push_back({{B, B}, {S1}, {P}});
       break;
     case v1::VALUE_GATHER:

@@ -1,9 +1,11 @@
 #include "engine/plan/compile.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -56,18 +58,17 @@ class Compiler {
     GatherLogits();
     OrderRegisters();
     PlaceRegisters(Traced(), &plan_);
-    AddMemory();
     return std::move(plan_);
   }
 
  private:
   // A tensor's memory in one layout. Operators that work in place continue it.
-  using Key = std::pair<int32_t, int>;  // root tensor, kind of layout: only columns are split
-  static Key KeyOf(int32_t root, Sbp sbp) { return {root, static_cast<int>(sbp.kind)}; }
+  using Key = std::tuple<int32_t, Sbp::Kind, int>;  // root tensor, its layout
+  static Key KeyOf(int32_t root, Sbp sbp) { return {root, sbp.kind, sbp.axis}; }
 
   v1::Layout LayoutFor(int32_t tensor, Sbp sbp) const {
     v1::Layout layout = LayoutOf(sbp);
-    if (sbp.kind == Sbp::Kind::kSplit) {
+    if (sbp == Sbp::S(1)) {
       SetParts(partition_.Of(tensor), 1, &layout);
       if (partition_.Chunks(tensor) > 1) {
         layout.set_chunks(static_cast<int32_t>(partition_.Chunks(tensor)));
@@ -130,16 +131,20 @@ class Compiler {
   Sbp Provide(int32_t tensor, Sbp wanted, size_t at) {
     if (Has(tensor, wanted)) return wanted;
     if (Has(tensor, Sbp::B())) return Sbp::B();
-    if (wanted == Sbp::S(1) && Scatters(last_use_[tensor] == at)) {
-      AddBoxing(tensor, Sbp::P(), wanted);
-      return wanted;
-    }
-    AddBoxing(tensor, Has(tensor, Sbp::S(1)) ? Sbp::S(1) : Sbp::P(), Sbp::B());
-    return Sbp::B();
+    const Sbp from = Lies(tensor);
+    const bool scatters = from == Sbp::P() && wanted.kind == Sbp::Kind::kSplit &&
+                          Scatters(last_use_[tensor] == at);
+    AddBoxing(tensor, from, scatters ? wanted : Sbp::B());
+    return scatters ? wanted : Sbp::B();
+  }
+
+  // The layout of a tensor that is not whole.
+  Sbp Lies(int32_t tensor) const {
+    return Has(tensor, Sbp::S(1)) ? Sbp::S(1) : Has(tensor, Sbp::S(0)) ? Sbp::S(0) : Sbp::P();
   }
 
   v1::Actor* AddBoxing(int32_t tensor, Sbp from, Sbp to) {
-    if (const auto it = candidates_.find(tensor); it != candidates_.end()) {
+    if (const auto it = candidates_.find(tensor); it != candidates_.end() && from == Sbp::S(1)) {
       return AddMerge(graph_.operators[it->second]);
     }
     v1::Actor* actor = plan_.add_actors();
@@ -209,7 +214,7 @@ class Compiler {
 
   // What works in place changes one of a tensor's layouts: the others are those of before.
   void SetStale(int32_t root, Sbp changed) {
-    for (Sbp sbp : {Sbp::B(), Sbp::S(1), Sbp::P()}) {
+    for (Sbp sbp : {Sbp::B(), Sbp::S(1), Sbp::S(0), Sbp::P()}) {
       if (sbp != changed) stale_.insert(KeyOf(root, sbp));
     }
   }
@@ -217,7 +222,7 @@ class Compiler {
   // The schedule samples on rank 0.
   void GatherLogits() {
     if (!Has(graph_.logits, Sbp::B())) {
-      const Sbp from = Has(graph_.logits, Sbp::S(1)) ? Sbp::S(1) : Sbp::P();
+      const Sbp from = Lies(graph_.logits);
       v1::Actor* actor = AddBoxing(graph_.logits, from, Sbp::B());
       if (from == Sbp::S(1)) actor->mutable_attributes()->mutable_gathering()->set_front_only(true);
     }
@@ -247,25 +252,10 @@ class Compiler {
     if (!options_.keep_trace) return traced;
     for (const auto& [name, tensor] : graph_.trace) {
       for (const auto& [key, index] : register_of_) {
-        if (key.first == Root(tensor)) traced.insert(index);
+        if (std::get<0>(key) == Root(tensor)) traced.insert(index);
       }
     }
     return traced;
-  }
-
-  void AddMemory() {
-    for (int32_t rank = 0; rank < options_.cluster.ranks(); ++rank) {
-      const v1::Plan local = PlanOfRank(plan_, rank);
-      v1::RankMemory* memory = plan_.add_memory();
-      memory->set_rank(rank);
-      for (const v1::Weight& w : local.weights()) {
-        if (w.shared_with().empty()) memory->set_weight_bytes(memory->weight_bytes() + w.bytes());
-      }
-      for (const v1::KvCache& c : local.kv_caches()) {
-        memory->set_kv_bytes(memory->kv_bytes() + c.bytes());
-      }
-      memory->set_arena_bytes(plan_.arena_bytes());
-    }
   }
 
   const Graph& graph_;
@@ -279,6 +269,53 @@ class Compiler {
   std::set<Key> stale_;
 };
 
+// The plan's weight that is `w`, or one that reads the same memory in w's layout: there is one from
+// now on.
+int32_t WeightAs(const v1::Weight& w, int32_t index, v1::Plan* plan) {
+  const auto same_layout = [&](const v1::Weight& other) {
+    return other.layout().SerializeAsString() == w.layout().SerializeAsString();
+  };
+  if (same_layout(plan->weights(index))) return index;
+  v1::Weight view = w;
+  view.set_name(absl::StrCat(w.name(), " as ", w.layout().kind() == v1::Layout::BROADCAST ? "B" : "S"));
+  if (w.shared_with().empty()) view.set_shared_with(w.name());
+  for (int32_t i = 0; i < plan->weights_size(); ++i) {
+    if (plan->weights(i).name() == view.name() && same_layout(plan->weights(i))) return i;
+  }
+  *plan->add_weights() = std::move(view);
+  return plan->weights_size() - 1;
+}
+
+// `larger`: a plan of the same graph, with the same KV caches.
+void AddProgram(int64_t from_tokens, v1::Plan larger, v1::Plan* plan) {
+  for (v1::Actor& actor : *larger.mutable_actors()) {
+    for (int32_t& weight : *actor.mutable_weights()) {
+      if (weight >= 0) weight = WeightAs(larger.weights(weight), weight, plan);
+    }
+  }
+  v1::Program* program = plan->add_programs();
+  program->set_from_tokens(static_cast<int32_t>(from_tokens));
+  program->mutable_registers()->Swap(larger.mutable_registers());
+  program->mutable_actors()->Swap(larger.mutable_actors());
+  program->set_logits_register(larger.logits_register());
+  plan->set_arena_bytes(std::max(plan->arena_bytes(), larger.arena_bytes()));
+}
+
+void AddMemory(v1::Plan* plan) {
+  for (int32_t rank = 0; rank < plan->cluster().ranks(); ++rank) {
+    const v1::Plan local = PlanOfRank(*plan, rank);
+    v1::RankMemory* memory = plan->add_memory();
+    memory->set_rank(rank);
+    for (const v1::Weight& w : local.weights()) {
+      if (w.shared_with().empty()) memory->set_weight_bytes(memory->weight_bytes() + w.bytes());
+    }
+    for (const v1::KvCache& c : local.kv_caches()) {
+      memory->set_kv_bytes(memory->kv_bytes() + c.bytes());
+    }
+    memory->set_arena_bytes(plan->arena_bytes());
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Plan> Compile(const Graph& graph, const CompileOptions& options) {
@@ -288,7 +325,13 @@ absl::StatusOr<v1::Plan> Compile(const Graph& graph, const CompileOptions& optio
   if (absl::Status status = CheckLimits(graph, options); !status.ok()) return status;
   absl::StatusOr<LayoutChoice> choice = ChooseLayouts(graph, options);
   if (!choice.ok()) return choice.status();
-  return Compiler(choice->graph, options, std::move(choice->choice.signatures)).Run();
+  v1::Plan plan = Compiler(choice->graph, options, std::move(choice->choice.signatures)).Run();
+  for (StepChoice& larger : choice->choice.larger_steps) {
+    AddProgram(larger.from_tokens,
+               Compiler(choice->graph, options, std::move(larger.signatures)).Run(), &plan);
+  }
+  AddMemory(&plan);
+  return plan;
 }
 
 }  // namespace mneme::plan

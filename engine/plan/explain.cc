@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "engine/plan/plan_of_rank.h"
 
 namespace mneme::plan {
@@ -189,6 +191,40 @@ void ExplainActor(const v1::Plan& plan, int index, std::string* out) {
 
 namespace {
 
+// An actor with all that tells it from the one of that name in another program.
+std::string ActorText(const v1::Plan& plan, int index) {
+  std::string text;
+  ExplainActor(plan, index, &text);
+  const v1::Actor& actor = plan.actors(index);
+  for (int32_t input : actor.inputs()) {
+    if (input >= 0) absl::StrAppend(&text, LayoutName(plan.registers(input).layout()), " ");
+  }
+  return text.substr(text.find(actor.name()));
+}
+
+// What a program does otherwise than the one of smaller steps.
+void ExplainProgram(const v1::Plan& plan, int p, std::string* out) {
+  const v1::Plan before = p == 0 ? plan : PlanOfProgram(plan, p - 1);
+  const v1::Plan program = PlanOfProgram(plan, p);
+  std::map<std::string, std::string> known;
+  for (int i = 0; i < before.actors_size(); ++i) {
+    known[before.actors(i).name()] = ActorText(before, i);
+  }
+  absl::StrAppend(out, "\nin steps of ", plan.programs(p).from_tokens(), " tokens and more, ",
+                  program.actors_size(), " actors on ", program.registers_size(),
+                  " registers; these are new or have other layouts:\n");
+  for (int i = 0; i < program.actors_size(); ++i) {
+    const auto it = known.find(program.actors(i).name());
+    if (it == known.end() || it->second != ActorText(program, i)) ExplainActor(program, i, out);
+    if (it != known.end()) known.erase(it);
+  }
+  std::vector<std::string> gone;
+  for (const v1::Actor& actor : before.actors()) {
+    if (known.count(actor.name()) > 0) gone.push_back(actor.name());
+  }
+  if (!gone.empty()) absl::StrAppend(out, "and these are not there: ", absl::StrJoin(gone, ", "), "\n");
+}
+
 // What falls to the rank of `bytes` of rows that any rank may have: its share of the rows. All
 // ranks' are exactly `bytes` together.
 int64_t ShareOfRows(const v1::Plan& plan, const v1::Weight& w, int64_t bytes) {
@@ -287,6 +323,7 @@ std::string Explain(const v1::Plan& plan) {
   absl::StrAppend(&out, "\n", plan.actors_size(), " actors, in this order (name, operator, lane, ",
                   "signature):\n");
   for (int i = 0; i < plan.actors_size(); ++i) ExplainActor(plan, i, &out);
+  for (int p = 0; p < plan.programs_size(); ++p) ExplainProgram(plan, p, &out);
   return out;
 }
 

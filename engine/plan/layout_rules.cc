@@ -15,15 +15,16 @@ using graph::Graph;
 using graph::Operator;
 using graph::Sbp;
 
-constexpr int kPairs = 9;
+constexpr Sbp kLetters[] = {Sbp::B(), Sbp::S(1), Sbp::P(), Sbp::S(0)};
+constexpr int kPairs = 16;  // as many as a State's character has bits
 
-int Letter(Sbp sbp) { return sbp == Sbp::S(1) ? 1 : sbp == Sbp::P() ? 2 : 0; }
-constexpr Sbp kLetters[] = {Sbp::B(), Sbp::S(1), Sbp::P()};
-int Pair(Sbp outer, Sbp inner) { return 3 * Letter(outer) + Letter(inner); }
-Sbp LetterOf(int pair, int axis) { return kLetters[axis == kOuter ? pair / 3 : pair % 3]; }
+int Letter(Sbp sbp) {
+  return static_cast<int>(std::find(std::begin(kLetters), std::end(kLetters), sbp) - kLetters);
+}
+int Pair(Sbp outer, Sbp inner) { return 4 * Letter(outer) + Letter(inner); }
+Sbp LetterOf(int pair, int axis) { return kLetters[axis == kOuter ? pair / 4 : pair % 4]; }
+bool Split(Sbp sbp) { return sbp.kind == Sbp::Kind::kSplit; }
 char16_t Bit(int pair) { return static_cast<char16_t>(1 << pair); }
-
-bool InPlace(v1::OperatorKind kind) { return kind == v1::ROPE || kind == v1::CLAMP; }
 
 int32_t LayerOf(const Operator& op) {
   return op.kind == v1::ATTENTION ? op.attributes.attention().layer()
@@ -54,6 +55,8 @@ void AppendSbps(const std::vector<Sbp>& sbps, std::string* to) {
 }
 
 }  // namespace
+
+bool WorksInPlace(v1::OperatorKind kind) { return kind == v1::ROPE || kind == v1::CLAMP; }
 
 LayoutRules::LayoutRules(const Graph& graph, const Pricing& pricing, const GridOptions& options)
     : graph_(graph), pricing_(pricing), options_(options) {
@@ -190,7 +193,7 @@ bool LayoutRules::Possible(const Reading& reading, Sbp now, Sbp target) const {
   // A view of a whole register must not be written through, and who is absent adds nothing only to
   // a sum.
   const Operator* reader = reading.reader;
-  if (target == Sbp::S(1)) return reader == nullptr || !InPlace(reader->kind);
+  if (Split(target)) return reader == nullptr || !WorksInPlace(reader->kind);
   return target != Sbp::P() || (reader != nullptr && reader->kind == v1::ADDITION);
 }
 
@@ -206,7 +209,7 @@ double LayoutRules::Convert(const Reading& reading, int from, int wanted, int* m
     if (!Possible(reading, now[axis], target)) return kNever;
     viewed[axis] = target == Sbp::S(1);
     if (now[axis] == Sbp::B()) continue;
-    const bool scattered = target == Sbp::S(1) && Scatters(reading.last);
+    const bool scattered = now[axis] == Sbp::P() && Split(target) && Scatters(reading.last);
     const Transfer transfer = {axis, now[axis], scattered ? target : Sbp::B(), now[1 - axis]};
     const double cost = pricing_.ExchangeSeconds(tensor, transfer);
     if (exchanges != nullptr) {
@@ -258,7 +261,7 @@ double LayoutRules::Apply(size_t i, size_t option, State* state, State* next,
     if (op.inputs[k] < 0) continue;
     char16_t& has = now[step.inputs[k]];
     // Others may still read what was exchanged, and its other layouts would be those of before.
-    if (InPlace(op.kind) && std::popcount(static_cast<unsigned>(has)) > 1) return kNever;
+    if (WorksInPlace(op.kind) && std::popcount(static_cast<unsigned>(has)) > 1) return kNever;
     seconds += Box({op.inputs[k], &op, step.last[k]}, InputPair(s, k), &has, exchanges);
     if (seconds == kNever) return kNever;
   }
@@ -285,7 +288,9 @@ double LayoutRules::EntrySeconds(size_t i) const {
     if (slot >= static_cast<int32_t>(graph_.tensors.size())) continue;
     for (int axis : {kOuter, kInner}) {
       if (partition.grid().ranks[axis] == 1) continue;
-      double most = pricing_.ExchangeSeconds(slot, {axis, Sbp::P(), Sbp::B(), Sbp::B()});
+      double most =
+          std::max(pricing_.ExchangeSeconds(slot, {axis, Sbp::P(), Sbp::B(), Sbp::B()}),
+                   pricing_.ExchangeSeconds(slot, {axis, Sbp::S(0), Sbp::B(), Sbp::B()}));
       if (partition.Splits(slot, axis == kOuter, axis == kInner)) {
         most =
             std::max(most, pricing_.ExchangeSeconds(slot, {axis, Sbp::S(1), Sbp::B(), Sbp::B()}));

@@ -24,8 +24,8 @@ inline constexpr double kNever = std::numeric_limits<double>::infinity();
 // takes and how the table lies.
 using State = std::u16string;
 
-// An exchange of a tensor over an axis: all-reduce (P to B), reduce-scatter (P to S(1)), all-gather
-// (S(1) to B).
+// An exchange of a tensor over an axis: all-reduce (P to B), reduce-scatter (P to S(1) or S(0)),
+// all-gather (S(1) or S(0) to B).
 struct Exchanged {
   int32_t tensor = -1;
   int axis = kInner;
@@ -34,6 +34,9 @@ struct Exchanged {
   double seconds = 0;
   double bytes = 0;  // that a rank sends
 };
+
+// Operators that change their input.
+bool WorksInPlace(v1::OperatorKind kind);
 
 class LayoutRules {
  public:

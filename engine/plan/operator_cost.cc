@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/plan/expert_parts.h"
+#include "engine/plan/row_splits.h"
 #include "engine/plan/weight_parts.h"
 
 namespace mneme::plan {
@@ -33,6 +34,15 @@ int64_t Most(const Parts& parts) {
   int64_t most = 0;
   for (const Part& part : parts) most = std::max(most, part.size());
   return most;
+}
+
+// Over how many ranks the rows that an operator computes are divided.
+int32_t RowParts(const Grid& grid, const GridSignature& s) {
+  int32_t parts = 1;
+  for (int axis : {kOuter, kInner}) {
+    if (SplitsRows(s[axis])) parts *= grid.ranks[axis];
+  }
+  return parts;
 }
 
 GridLayout InputLayout(const GridSignature& s, size_t i) {
@@ -146,6 +156,14 @@ void Pricing::Experts(const Operator& op, const GridSignature& s, Work* work) co
 }
 
 Work Pricing::WorkOf(const Operator& op, const GridSignature& s) const {
+  const int32_t parts = RowParts(partition_.grid(), s);
+  if (parts == 1) return WorkOnRows(op, s);
+  StepShape part = step_;
+  part.tokens = (part.tokens + parts - 1) / parts;
+  return Pricing(graph_, partition_, cost_, part).WorkOnRows(op, s);
+}
+
+Work Pricing::WorkOnRows(const Operator& op, const GridSignature& s) const {
   Work work;
   const double tokens = static_cast<double>(step_.tokens);
   for (size_t i = 0; i < op.weights.size(); ++i) {
@@ -226,8 +244,9 @@ double Pricing::ExchangeBytes(int32_t tensor, const Transfer& transfer) const {
   const int axis = transfer.axis;
   const double n = partition_.grid().ranks[axis];
   const bool divided = transfer.other == Sbp::S(1);
-  const double share =
+  double share =
       partition_.Share(graph_, tensor, axis == kInner && divided, axis == kOuter && divided);
+  if (transfer.other == Sbp::S(0)) share /= partition_.grid().ranks[1 - axis];
   double cols = static_cast<double>(graph_.tensors[tensor].cols);
   if (transfer.from == Sbp::S(1)) {
     // Of product-key candidates each rank has as many as the merge leaves.
@@ -245,7 +264,7 @@ double Pricing::ExchangeSeconds(int32_t tensor, const Transfer& transfer) const 
                                    : Link{cost_.exchange_bytes_per_second, cost_.exchange_seconds,
                                           cost_.exchange_seconds_per_rank};
   const double bytes = ExchangeBytes(tensor, transfer) / link.bytes_per_second;
-  if (graph_.tensors[tensor].type == v1::I32) return bytes;
+  if (graph_.tensors[tensor].type == v1::I32 && transfer.from == Sbp::S(1)) return bytes;
   return link.seconds + link.seconds_per_rank * (partition_.grid().ranks[axis] - 1) + bytes;
 }
 

@@ -35,8 +35,8 @@ struct Price {
 // The layout of a tensor, a letter per axis.
 using GridLayout = std::array<graph::Sbp, 2>;
 
-// An exchange of a tensor over one axis: an all-reduce (P to B), a reduce-scatter (P to S(1)) or an
-// all-gather (S(1) to B).
+// An exchange of a tensor over one axis: an all-reduce (P to B), a reduce-scatter (P to S(1) or
+// S(0)) or an all-gather (S(1) or S(0) to B).
 struct Transfer {
   int axis = kInner;
   graph::Sbp from;
@@ -70,6 +70,8 @@ class Pricing {
 
  private:
   double Rows(int32_t tensor) const;
+  // Of an operator on all rows of the step.
+  Work WorkOnRows(const graph::Operator& op, const GridSignature& s) const;
   double Share(int32_t tensor, const GridLayout& layout) const;
   // Of a weight, by its splits along one of its axes, on one axis of the grid or on both.
   double ShareAlong(const graph::Operator& op, const GridSignature& s, int operand,

@@ -147,6 +147,10 @@ std::string PinsText(const LayoutPins& pins) {
   if (pins.tables != LayoutPins::Tables::kFree) {
     parts.push_back(absl::StrCat("table layout ", TableLayoutName(pins.tables)));
   }
+  if (pins.large_steps != LayoutPins::LargeSteps::kFree) {
+    const bool rows = pins.large_steps == LayoutPins::LargeSteps::kRows;
+    parts.push_back(absl::StrCat("prefill layout ", rows ? "rows" : "same"));
+  }
   for (const LayoutPins::OperatorPin& pin : pins.operators) {
     parts.push_back(absl::StrCat(pin.name, "=", pin.signature));
   }

@@ -64,15 +64,19 @@ void PlaceRegisters(const std::set<int32_t>& traced, v1::Plan* plan) {
     reg->set_slots(logits ? 2 : 1);
     reg->set_slot_bytes(SlotBytes(*reg, plan->limits()));
     reg->set_kept(logits || traced.count(i) > 0);
-    lifetimes[i].bytes = reg->slots() * reg->slot_bytes();
+    lifetimes[i].bytes = logits ? 0 : reg->slot_bytes();
     if (reg->kept()) lifetimes[i].last = plan->actors_size();
-    if (reg->slots() > 1) lifetimes[i].first = 0;  // the other slot is alive all through the step
   }
+  // The other slot is alive all through the next step, whichever program that has: both lie in
+  // front of everything.
+  const v1::Register& logits = plan->registers(plan->logits_register());
+  const int64_t begin = logits.slots() * logits.slot_bytes();
   const Placement placement = PlaceInArena(lifetimes);
   for (int32_t i = 0; i < plan->registers_size(); ++i) {
-    plan->mutable_registers(i)->set_offset(placement.offsets[i]);
+    plan->mutable_registers(i)->set_offset(
+        i == plan->logits_register() ? 0 : begin + placement.offsets[i]);
   }
-  plan->set_arena_bytes(placement.bytes);
+  plan->set_arena_bytes(begin + placement.bytes);
 }
 
 }  // namespace mneme::plan

@@ -7,6 +7,9 @@ namespace {
 
 bool Split(const v1::Layout& layout) { return layout.kind() == v1::Layout::SPLIT; }
 
+// Of a register. Its rows are divided step by step, where it lies whole.
+bool SplitsColumns(const v1::Layout& layout) { return Split(layout) && layout.axis() == 1; }
+
 // Along the split axis, all chunks together.
 int64_t Size(const v1::Layout& layout, int32_t rank) {
   return (layout.parts(rank).end() - layout.parts(rank).begin()) * std::max(1, layout.chunks());
@@ -84,9 +87,9 @@ void CutInputs(const v1::Plan& plan, int32_t rank, v1::Actor* actor) {
     if (actor->inputs(i) < 0) continue;
     const v1::Register& reg = plan.registers(actor->inputs(i));
     const v1::Layout& read = actor->input_layouts(i);
-    columns->set_end(Split(reg.layout()) ? Size(reg.layout(), rank) : reg.cols());
+    columns->set_end(SplitsColumns(reg.layout()) ? Size(reg.layout(), rank) : reg.cols());
     if (reg.layout().kind() != v1::Layout::BROADCAST) continue;
-    if (Split(read)) *columns = read.parts(rank);
+    if (SplitsColumns(read)) *columns = read.parts(rank);
     if (read.kind() == v1::Layout::PARTIAL && rank > 0) actor->set_inputs(i, -1);
   }
 }
@@ -97,7 +100,7 @@ int64_t Columns(const v1::Plan& plan, int32_t rank, const v1::Actor& actor, int 
     return actor.input_columns(input).end() - actor.input_columns(input).begin();
   }
   const v1::Register& reg = plan.registers(actor.inputs(input));
-  return Split(reg.layout()) ? Size(reg.layout(), rank) : reg.cols();
+  return SplitsColumns(reg.layout()) ? Size(reg.layout(), rank) : reg.cols();
 }
 
 // The rank's columns of a table that is split along them.
@@ -164,9 +167,24 @@ void CutAttributes(const v1::Plan& plan, int32_t rank, v1::Actor* actor) {
 
 }  // namespace
 
+v1::Plan PlanOfProgram(const v1::Plan& plan, int32_t index) {
+  const v1::Program& program = plan.programs(index);
+  v1::Plan alone = plan;
+  alone.clear_programs();
+  *alone.mutable_registers() = program.registers();
+  *alone.mutable_actors() = program.actors();
+  alone.set_logits_register(program.logits_register());
+  return alone;
+}
+
 v1::Plan PlanOfRank(const v1::Plan& plan, int32_t rank) {
   v1::Plan local = plan;
   if (plan.cluster().ranks() == 1) return local;
+  for (int32_t p = 0; p < plan.programs_size(); ++p) {
+    v1::Plan program = PlanOfRank(PlanOfProgram(plan, p), rank);
+    local.mutable_programs(p)->mutable_registers()->Swap(program.mutable_registers());
+    local.mutable_programs(p)->mutable_actors()->Swap(program.mutable_actors());
+  }
   for (v1::Actor& actor : *local.mutable_actors()) {
     CutInputs(plan, rank, &actor);
     CutAttributes(plan, rank, &actor);
@@ -174,7 +192,7 @@ v1::Plan PlanOfRank(const v1::Plan& plan, int32_t rank) {
   for (v1::Weight& w : *local.mutable_weights()) CutWeight(plan.cluster().ranks(), rank, &w);
   for (v1::KvCache& cache : *local.mutable_kv_caches()) CutCache(rank, &cache);
   for (v1::Register& reg : *local.mutable_registers()) {
-    if (Split(reg.layout())) reg.set_cols(Size(reg.layout(), rank));
+    if (SplitsColumns(reg.layout())) reg.set_cols(Size(reg.layout(), rank));
   }
   return local;
 }

@@ -15,6 +15,10 @@ namespace mneme::plan {
 // REQUIRES: 0 <= rank < plan.cluster().ranks(); the plan is whole, not already one rank's.
 v1::Plan PlanOfRank(const v1::Plan& plan, int32_t rank);
 
+// A plan, whole or one rank's, whose registers and actors are those of one of its programs. It has
+// no programs.
+v1::Plan PlanOfProgram(const v1::Plan& plan, int32_t index);
+
 }  // namespace mneme::plan
 
 #endif  // MNEME_ENGINE_PLAN_PLAN_OF_RANK_H_

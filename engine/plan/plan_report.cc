@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/graph/pre_scores.h"
 #include "engine/plan/planner.h"
+#include "engine/plan/row_splits.h"
 
 namespace mneme::plan {
 namespace {
@@ -27,7 +28,7 @@ std::string KindName(v1::OperatorKind kind) {
 }
 
 std::string KindOf(const Exchanged& e) {
-  return e.from == Sbp::S(1) ? "all-gather" : e.to == Sbp::B() ? "all-reduce" : "reduce-scatter";
+  return e.from != Sbp::P() ? "all-gather" : e.to == Sbp::B() ? "all-reduce" : "reduce-scatter";
 }
 
 // Walks a plan of a step: what each operator and each exchange takes.
@@ -73,7 +74,9 @@ class Reporter {
         options_(options),
         partition_(graph, Grid::Of(cluster)),
         signatures_(Combine(graph, partition_,
-                            RunnableSignatures(graph, partition_.over(true, false)), inner)) {
+                            WithRowSplits(graph, RunnableSignatures(
+                                                     graph, partition_.over(true, false))),
+                            WithRowSplits(graph, inner))) {
     cost_ = CostOf(cluster);
     cost_.context = options.context;
     needs_.kv_positions =
@@ -110,8 +113,6 @@ class Reporter {
   }
 
  private:
-  bool OnePlan() const { return options_.one_plan && cluster_.device == "cpu"; }
-
   void AddMemory(const Planner& planner, const Found& decode) {
     const double all = Evaluate(planner.rules(), planner.memory(), decode.options).bytes;
     const Planner without(graph_, partition_, cost_, signatures_, {});
@@ -180,8 +181,10 @@ class Reporter {
 
   void AddStep(const std::string& name, const StepShape& shape, const Planner& planner,
                const Found& decode) {
-    // This runtime executes one plan, whatever the step.
-    const Found found = OnePlan() ? decode : planner.ForStep(shape, decode);
+    const LayoutPins::LargeSteps large = options_.pins.large_steps;
+    const Found found = large == LayoutPins::LargeSteps::kSame
+                            ? decode
+                            : planner.ForStep(shape, decode, large == LayoutPins::LargeSteps::kRows);
     StepReport step{.name = name, .shape = shape};
     const Walk walk(graph_, partition_, cost_, signatures_, shape);
     walk.Run(

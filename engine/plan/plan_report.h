@@ -68,8 +68,6 @@ struct ReportOptions {
   int64_t context = 512;      // that each sequence of a decode step has
   int64_t kv_positions = 0;   // of all sequences; 0: what the reported steps need
   int64_t step_tokens = 512;  // rows of the largest step
-  // One plan for all steps, where the cluster is one of CPUs, as this runtime executes it.
-  bool one_plan = true;
   bool runner_ups = true;
   // What of the layouts is settled beforehand, on the inner axis.
   LayoutPins pins = {};

@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/signatures.h"
+#include "engine/plan/row_splits.h"
+#include "engine/plan/weight_parts.h"
 
 namespace mneme::plan {
 namespace {
@@ -14,15 +16,35 @@ using graph::Graph;
 using graph::Operator;
 using graph::Signature;
 
-// Options that hold weights and caches as `chosen` does.
-bool SameStorage(const Operator& op, const GridSignature& option, const GridSignature& chosen) {
+// Options that hold weights and caches as `chosen` does. whole: or read all of a weight.
+bool SameStorage(const Operator& op, const GridSignature& option, const GridSignature& chosen,
+                 bool whole) {
   if (op.kind == v1::KV_APPEND || op.kind == v1::ATTENTION) return option == chosen;
   for (int axis : {kOuter, kInner}) {
     for (size_t k = 0; k < op.weights.size(); ++k) {
-      if (op.weights[k] >= 0 && option[axis].weights[k] != chosen[axis].weights[k]) return false;
+      if (op.weights[k] < 0 || option[axis].weights[k] == chosen[axis].weights[k]) continue;
+      if (!whole || option[axis].weights[k] != graph::Sbp::B()) return false;
     }
   }
   return true;
+}
+
+bool DividesRows(const GridSignature& s) {
+  return SplitsRows(s[kOuter]) || SplitsRows(s[kInner]);
+}
+
+// A plan has so many programs at most: each takes memory and time to bind.
+constexpr size_t kMostLargerSteps = 3;
+// What another layout must save to be worth a program of its own.
+constexpr double kWorthwhile = 0.98;
+
+// Rows of a step that is divided by rows.
+int64_t FewestRows(const Grid& grid) { return int64_t{2} * grid.total(); }
+
+// Steps of one sequence's tokens where there are more than sequences of a batch.
+StepShape ShapeOf(int64_t tokens, int64_t context) {
+  constexpr int64_t kBatch = 64;
+  return tokens <= kBatch ? StepShape::Decode(tokens, context) : StepShape::Prefill(tokens);
 }
 
 // What plans on the inner axis alone take is never less than what plans on both take, and is found
@@ -69,7 +91,9 @@ Search Planner::SearchAll() const {
   if (cost_.memory_bytes > 0) search.memory_bytes = static_cast<double>(cost_.memory_bytes);
   for (const std::vector<GridSignature>& options : options_) {
     search.allowed.emplace_back();
-    for (size_t k = 0; k < options.size(); ++k) search.allowed.back().push_back(k);
+    for (size_t k = 0; k < options.size(); ++k) {
+      if (!DividesRows(options[k])) search.allowed.back().push_back(k);
+    }
   }
   return search;
 }
@@ -93,20 +117,49 @@ absl::StatusOr<Found> Planner::Decode() const {
                    ", there are ", cost_.memory_bytes));
 }
 
-Found Planner::ForStep(const StepShape& step, const Found& decode) const {
+bool Planner::CanVary(size_t i, size_t option, const Found& decode) const {
+  const GridSignature& chosen = options_[i][decode.options[i]];
+  const GridSignature& other = options_[i][option];
+  return SameSums(chosen[kOuter], other[kOuter]) && SameSums(chosen[kInner], other[kInner]) &&
+         SameStorage(graph_.operators[i], other, chosen, cost_.shared_memory);
+}
+
+std::vector<size_t> Planner::Varieties(size_t i, const Found& decode, Rows rows) const {
+  std::vector<size_t> allowed;
+  for (size_t k = 0; k < options_[i].size(); ++k) {
+    const bool whole = rows == Rows::kNone && DividesRows(options_[i][k]);
+    if (!whole && CanVary(i, k, decode)) allowed.push_back(k);
+  }
+  // What works in place has the rows that its input was made with, a prefetch those of its gather.
+  const v1::OperatorKind kind = graph_.operators[i].kind;
+  const bool follows = WorksInPlace(kind) || kind == v1::VALUE_PREFETCH ||
+                       (rows == Rows::kAllButTables && ReadsTable(kind));
+  const auto divides = [&](size_t k) { return DividesRows(options_[i][k]); };
+  const bool must = rows == Rows::kAll || rows == Rows::kAllButTables;
+  if (must && !follows && std::any_of(allowed.begin(), allowed.end(), divides)) {
+    std::erase_if(allowed, [&](size_t k) { return !divides(k); });
+  }
+  return allowed;
+}
+
+Found Planner::ForStep(const StepShape& step, const Found& decode, bool by_rows) const {
   const Pricing pricing(graph_, partition_, cost_, step);
   const LayoutRules rules(graph_, pricing, options_);
   const MemoryAccount memory(rules, {});
-  Search search{rules, memory, repetition_, {}, kNever};
-  for (size_t i = 0; i < options_.size(); ++i) {
-    search.allowed.emplace_back();
-    for (size_t k = 0; k < options_[i].size(); ++k) {
-      if (SameStorage(graph_.operators[i], options_[i][k], options_[i][decode.options[i]])) {
-        search.allowed.back().push_back(k);
-      }
+  // All that read one token's selections divide them alike: where one of them cannot divide rows,
+  // none does.
+  std::vector<Rows> tried = {Rows::kFree};
+  if (by_rows) tried = {Rows::kAll, Rows::kAllButTables, Rows::kFree};
+  if (step.tokens < FewestRows(partition_.grid())) tried = {Rows::kNone};
+  for (Rows rows : tried) {
+    Search search{rules, memory, repetition_, {}, kNever};
+    for (size_t i = 0; i < options_.size(); ++i) {
+      search.allowed.push_back(Varieties(i, decode, rows));
     }
+    Found found = FindOnGrid(std::move(search), partition_);
+    if (!found.options.empty()) return found;
   }
-  return FindOnGrid(std::move(search), partition_);
+  return {};
 }
 
 Found Planner::RunnerUp(size_t i, const Found& decode) const {
@@ -119,19 +172,54 @@ Found Planner::RunnerUp(size_t i, const Found& decode) const {
   return FindOnGrid(std::move(search), partition_);
 }
 
+namespace {
+
+std::vector<Signature> OfInnerAxis(const GridOptions& options, const Found& found) {
+  std::vector<Signature> signatures;
+  for (size_t i = 0; i < options.size(); ++i) {
+    signatures.push_back(options[i][found.options[i]][kInner]);
+  }
+  return signatures;
+}
+
+// Sizes are looked at by powers of two: each that another layout serves better than that of the
+// size before begins a program.
+void AddLargerSteps(const Graph& graph, const GridPartition& grid, const CostModel& cost,
+                    const GridOptions& options, const Planner& planner, const Found& decode,
+                    const StepSizes& sizes, Choice* choice) {
+  const bool by_rows = sizes.large == LayoutPins::LargeSteps::kRows;
+  std::vector<size_t> current = decode.options;
+  for (int64_t tokens = FewestRows(grid.grid());
+       tokens <= sizes.max_tokens && choice->larger_steps.size() < kMostLargerSteps; tokens *= 2) {
+    const StepShape step = ShapeOf(tokens, cost.context);
+    const Found best = planner.ForStep(step, decode, by_rows);
+    if (best.options.empty() || best.options == current) continue;
+    const Pricing pricing(graph, grid, cost, step);
+    const LayoutRules rules(graph, pricing, options);
+    const double now = Evaluate(rules, MemoryAccount(rules, {}), current).seconds;
+    if (!by_rows && best.seconds > kWorthwhile * now) continue;
+    current = best.options;
+    choice->larger_steps.push_back({tokens, OfInnerAxis(options, best)});
+    if (by_rows) break;
+  }
+}
+
+}  // namespace
+
 absl::StatusOr<Choice> ChooseSignatures(const Graph& graph, const Partition& partition,
                                         const CostModel& cost, const SignatureOptions& options,
-                                        const MemoryNeeds& needs) {
+                                        const MemoryNeeds& needs, const StepSizes& sizes) {
   const GridPartition grid(graph, {{1, partition.ranks()}});
-  const GridOptions grid_options = OneAxis(graph, grid, options);
+  const bool vary = partition.ranks() > 1 && sizes.large != LayoutPins::LargeSteps::kSame;
+  const GridOptions grid_options =
+      OneAxis(graph, grid, vary ? WithRowSplits(graph, options) : options);
   const Planner planner(graph, grid, cost, grid_options, needs);
   const absl::StatusOr<Found> found = planner.Decode();
   if (!found.ok()) return found.status();
   Choice choice;
   choice.seconds = found->seconds;
-  for (size_t i = 0; i < options.size(); ++i) {
-    choice.signatures.push_back(grid_options[i][found->options[i]][kInner]);
-  }
+  choice.signatures = OfInnerAxis(grid_options, *found);
+  if (vary) AddLargerSteps(graph, grid, cost, grid_options, planner, *found, sizes, &choice);
   return choice;
 }
 

@@ -18,8 +18,8 @@
 
 namespace mneme::plan {
 
-// Plans one graph on one grid. Weights get their layouts once, for a decode step of one token;
-// steps of other sizes may get other layouts of activations.
+// Plans one graph on one grid. Weights get their layouts once, for a decode step of one token, in
+// which nothing is split by rows; steps of other sizes may get other layouts of activations.
 class Planner {
  public:
   // Arguments are kept: they outlive the planner. REQUIRES: options has at least one for each
@@ -32,8 +32,10 @@ class Planner {
   // go together.
   absl::StatusOr<Found> Decode() const;
 
-  // The least time of another step with the weights and caches of `decode`.
-  Found ForStep(const StepShape& step, const Found& decode) const;
+  // The least time of another step with the weights and caches of `decode`, and with its bits
+  // (SameSums). Ranks that share their memory may read all of a weight that each has a part of.
+  // by_rows: operators whose rows can be divided are only looked at divided.
+  Found ForStep(const StepShape& step, const Found& decode, bool by_rows = false) const;
 
   // The best plan of a decode step in which operator `i` (and those of other blocks that share its
   // layouts) has none of the options that `decode` gives it; options are empty where there is none.
@@ -45,6 +47,11 @@ class Planner {
 
  private:
   Search SearchAll() const;
+  // Whether operator `i` can have an option in a larger step of the plan that `decode` is.
+  bool CanVary(size_t i, size_t option, const Found& decode) const;
+  // Which operators may divide rows, and which must if they can.
+  enum class Rows : uint8_t { kNone, kFree, kAllButTables, kAll };
+  std::vector<size_t> Varieties(size_t i, const Found& decode, Rows rows) const;
 
   const graph::Graph& graph_;
   const GridPartition& partition_;
@@ -56,15 +63,29 @@ class Planner {
   const Repetition repetition_;
 };
 
-struct Choice {
+// What operators do in steps of at least so many tokens, up to the next such number.
+struct StepChoice {
+  int64_t from_tokens = 1;
   std::vector<graph::Signature> signatures;  // by operator
-  double seconds = 0;                        // modelled, of a step of one token
 };
 
-// On one axis of partition.ranks() ranks. Errors: those of Planner::Decode.
+struct Choice {
+  std::vector<graph::Signature> signatures;  // by operator, in a decode step
+  double seconds = 0;                        // modelled, of a step of one token
+  std::vector<StepChoice> larger_steps;      // by ascending from_tokens
+};
+
+// Steps that a plan is for.
+struct StepSizes {
+  int64_t max_tokens = 1;
+  LayoutPins::LargeSteps large = LayoutPins::LargeSteps::kFree;
+};
+
+// On one axis of partition.ranks() ranks; options without row splits. Errors: those of
+// Planner::Decode.
 absl::StatusOr<Choice> ChooseSignatures(const graph::Graph& graph, const Partition& partition,
                                         const CostModel& cost, const SignatureOptions& options,
-                                        const MemoryNeeds& needs = {});
+                                        const MemoryNeeds& needs = {}, const StepSizes& sizes = {});
 
 // The number of ranks from 1, 2, 4, ... and `most` on which a step takes the least modelled time,
 // the smallest such number. cost: of that many ranks.

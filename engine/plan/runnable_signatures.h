@@ -41,8 +41,15 @@ struct LayoutPins {
     std::string name;       // "block.3.ffn.up"; * stands for any characters
     std::string signature;  // as plans print it; spaces do not matter
   };
+  // The layouts of activations in steps larger than a decode step.
+  enum class LargeSteps : uint8_t {
+    kFree,  // those of least modelled time
+    kSame,  // those of a decode step
+    kRows,  // by rows, wherever the weights' layouts allow it
+  };
   Weights weights = Weights::kFree;
   Tables tables = Tables::kFree;
+  LargeSteps large_steps = LargeSteps::kFree;
   std::vector<OperatorPin> operators;  // of several that name an operator the last one counts
 };
 

@@ -159,7 +159,7 @@ class ProcessExecutorImpl : public ProcessExecutor {
   const Step& finished_step() const override { return steps_[finished_ % 2]; }
 
   kernels::TensorView Trace(std::string_view name) const override {
-    return trace_.Assemble(plan_, name, finished_,
+    return trace_.Assemble(front_->rank().plan(), name, finished_,
                            [this](int32_t r, int32_t reg) -> kernels::TensorView {
                              if (r == 0) return front_->rank().Kept(reg);
                              const auto fetched = supervisor_->rank(r)->Fetch(reg, GivenUp());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/runtime/row_split.h"
 #include "kernels/attention/kv_cache.h"
 #include "kernels/device/isa.h"
 #include "kernels/tensor/tensor.h"
@@ -35,7 +36,7 @@ struct StepContext {
 
 class Exchange;
 
-// A register on this rank, or some columns of it.
+// A register on this rank, or some rows or columns of it.
 struct RegisterRef {
   uint8_t* base = nullptr;  // null: an optional operand that is absent
   int64_t slot_bytes = 0;
@@ -44,16 +45,30 @@ struct RegisterRef {
   int64_t first_col = 0;
   bool logit_rows = false;
   bool double_buffered = false;
+  // Of a register, or a view of one, whose rows are divided: which of so many parts is meant.
+  int32_t row_part = 0;
+  int32_t row_parts = 1;
 
-  int64_t Rows(const StepContext& step) const { return logit_rows ? step.logit_rows : step.tokens; }
-  // This step's rows; an empty view when absent. REQUIRES: the register's type is T's.
+  RowRange Rows(const StepContext& step) const {
+    return RowRange::Part(logit_rows ? step.logit_rows : step.tokens, row_part, row_parts);
+  }
+  // This step's rows of the part; an empty view when absent. REQUIRES: the register's type is T's.
   template <class T>
   kernels::Matrix<T> View(const StepContext& step) const {
     if (base == nullptr) return {};
     uint8_t* data = base + (double_buffered ? step.slot * slot_bytes : 0);
-    return {reinterpret_cast<T*>(data) + first_col, Rows(step), cols, row_stride};
+    const RowRange rows = Rows(step);
+    return {reinterpret_cast<T*>(data) + rows.begin * row_stride + first_col, rows.count, cols,
+            row_stride};
+  }
+  // Another rank's part of the same register.
+  RegisterRef Part(int32_t part) const {
+    RegisterRef other = *this;
+    other.row_part = part;
+    return other;
   }
 };
+
 
 // One layer's cache on this rank; index = the plan's layer.
 using KvCaches = std::vector<kernels::KvCacheView>;
@@ -85,6 +100,7 @@ struct ActorBinding {
       ref.first_col = actor.input_columns(i).begin();
       ref.cols = actor.input_columns(i).end() - ref.first_col;
     }
+    if (i < actor.input_layouts_size() && SplitsRows(actor.input_layouts(i))) DivideRows(&ref);
     return ref;
   }
   RegisterRef Output(int i) const { return Register(actor.outputs(i)); }
@@ -96,6 +112,10 @@ struct ActorBinding {
   const float* Floats(int i) const {
     const loader::PackedWeight* w = Weight(i);
     return w == nullptr ? nullptr : w->view.As<float>().data;
+  }
+  void DivideRows(RegisterRef* ref) const {
+    ref->row_part = rank;
+    ref->row_parts = plan.cluster().ranks();
   }
 };
 
@@ -113,6 +133,7 @@ std::unique_ptr<Actor> MakeMoeActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeExchangeActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeCandidateActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeScatterActor(const ActorBinding& binding);
+std::unique_ptr<Actor> MakeRowExchangeActor(const ActorBinding& binding);
 
 }  // namespace mneme::runtime
 

@@ -22,7 +22,7 @@ class RopeActor : public Actor {
   Traffic Fire(const StepContext& step) override {
     return run_({.x = x_.View<float>(step),
                  .head_dim = head_dim_,
-                 .positions = step.positions,
+                 .positions = x_.Rows(step).Of(step.positions),
                  .cos = cos_,
                  .sin = sin_});
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/runtime/row_split.h"
+
 namespace mneme::runtime {
 
 void CombinedResult::Start(const StepResult& front) {
@@ -46,31 +48,53 @@ kernels::TensorView TraceAssembler::Assemble(const v1::Plan& plan, std::string_v
     found = i;
   }
   if (found < 0) return {};
-  const v1::Layout& layout = plan.registers(found).layout();
-  const bool split = layout.kind() == v1::Layout::SPLIT;
-  Traced& traced = traced_[std::string(name)];
-  const auto view = [&] {
-    return kernels::MakeTensorView(
-        kernels::MakeMatrix<const float>(traced.values.data(), traced.rows, traced.cols));
-  };
-  if (std::exchange(traced.step, step) == step) return view();
-  traced.cols = split ? layout.parts(layout.parts_size() - 1).end() : plan.registers(found).cols();
+  return plan.registers(found).type() == v1::I32
+             ? AssembleParts<int32_t>(plan, found, step, part_of)
+             : AssembleParts<float>(plan, found, step, part_of);
+}
+
+template <>
+std::vector<float>& TraceAssembler::Traced::Elements<float>() {
+  return floats;
+}
+template <>
+std::vector<int32_t>& TraceAssembler::Traced::Elements<int32_t>() {
+  return integers;
+}
+
+template <class T>
+kernels::TensorView TraceAssembler::Traced::View() {
+  return kernels::MakeTensorView(
+      kernels::MakeMatrix<const T>(Elements<T>().data(), rows, cols));
+}
+
+// Parts stand one below the other, or side by side, or are added up.
+template <class T>
+kernels::TensorView TraceAssembler::AssembleParts(const v1::Plan& plan, int32_t reg, uint64_t step,
+                                                  const PartOf& part_of) {
+  const v1::Layout& layout = plan.registers(reg).layout();
+  const bool by_rows = SplitsRows(layout);
+  const bool by_cols = !by_rows && layout.kind() == v1::Layout::SPLIT;
+  Traced& traced = traced_[plan.registers(reg).name()];
+  if (std::exchange(traced.step, step) == step) return traced.View<T>();
+  traced.rows = 0;
+  traced.cols = by_cols ? layout.parts(layout.parts_size() - 1).end() : plan.registers(reg).cols();
+  std::vector<T>& all = traced.Elements<T>();
+  all.clear();
   for (int32_t r = 0; r < plan.cluster().ranks(); ++r) {
-    const kernels::TensorView given = part_of(r, found);
+    const kernels::TensorView given = part_of(r, reg);
     if (given.data == nullptr) return {};
-    const auto part = given.As<float>();
-    if (r == 0) {
-      traced.rows = part.rows;
-      traced.values.assign(static_cast<size_t>(traced.rows * traced.cols), 0.0f);
-    }
-    const int64_t begin = split ? layout.parts(r).begin() : 0;
-    for (int64_t row = 0; row < traced.rows; ++row) {
-      for (int64_t i = 0; i < part.cols; ++i) {
-        traced.values[row * traced.cols + begin + i] += part.row(row)[i];
-      }
+    const auto part = given.As<T>();
+    const int64_t first_row = by_rows ? traced.rows : 0;
+    const int64_t first_col = by_cols ? layout.parts(r).begin() : 0;
+    traced.rows = first_row + part.rows;
+    all.resize(static_cast<size_t>(traced.rows * traced.cols));
+    for (int64_t row = 0; row < part.rows; ++row) {
+      T* to = all.data() + (first_row + row) * traced.cols + first_col;
+      for (int64_t i = 0; i < part.cols; ++i) to[i] += part.row(row)[i];
     }
   }
-  return view();
+  return traced.View<T>();
 }
 
 }  // namespace mneme::runtime

@@ -43,6 +43,7 @@ class TraceAssembler {
   // when the rank cannot give it.
   using PartOf = std::function<kernels::TensorView(int32_t rank, int32_t reg)>;
 
+  // plan: with the registers that the step had.
   kernels::TensorView Assemble(const v1::Plan& plan, std::string_view name, uint64_t step,
                                const PartOf& part_of);
 
@@ -51,8 +52,18 @@ class TraceAssembler {
     uint64_t step = 0;
     int64_t rows = 0;
     int64_t cols = 0;
-    std::vector<float> values;
+    std::vector<float> floats;  // by the tensor's type, one of them
+    std::vector<int32_t> integers;
+
+    template <class T>
+    std::vector<T>& Elements();
+    template <class T>
+    kernels::TensorView View();
   };
+  template <class T>
+  kernels::TensorView AssembleParts(const v1::Plan& plan, int32_t reg, uint64_t step,
+                                    const PartOf& part_of);
+
   std::map<std::string, Traced, std::less<>> traced_;
 };
 

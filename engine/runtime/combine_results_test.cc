@@ -46,7 +46,7 @@ class TraceAssemblerTest : public ::testing::Test {
  protected:
   TraceAssemblerTest() {
     plan_.mutable_cluster()->set_ranks(2);
-    for (const char* name : {"split", "partial", "dropped"}) {
+    for (const char* name : {"split", "partial", "dropped", "rows"}) {
       v1::Register* reg = plan_.add_registers();
       reg->set_name(name);
       reg->set_type(v1::F32);
@@ -55,11 +55,14 @@ class TraceAssemblerTest : public ::testing::Test {
     }
     v1::Layout* split = plan_.mutable_registers(0)->mutable_layout();
     split->set_kind(v1::Layout::SPLIT);
+    split->set_axis(1);
     for (const auto& [begin, end] : {std::pair(0, 2), std::pair(2, 3)}) {
       split->add_parts()->set_begin(begin);
       split->mutable_parts(split->parts_size() - 1)->set_end(end);
     }
     plan_.mutable_registers(1)->mutable_layout()->set_kind(v1::Layout::PARTIAL);
+    plan_.mutable_registers(3)->mutable_layout()->set_kind(v1::Layout::SPLIT);
+    plan_.mutable_registers(3)->set_type(v1::I32);
   }
 
   kernels::TensorView Assemble(const char* name, uint64_t step) {
@@ -84,6 +87,19 @@ TEST_F(TraceAssemblerTest, PartsStandSideBySideAndAddendsAreSummed) {
   const auto partial = Assemble("partial", 1).As<float>();
   EXPECT_EQ(std::vector<float>(partial.row(0), partial.row(0) + 3),
             (std::vector<float>{11, 22, 33}));
+}
+
+TEST_F(TraceAssemblerTest, RowsStandOneBelowTheOther) {
+  const std::vector<std::vector<int32_t>> indices = {{1, 2, 3}, {4, 5, 6, 7, 8, 9}};
+  const auto rows = assembler_
+                        .Assemble(plan_, "rows", 1,
+                                  [&](int32_t rank, int32_t) {
+                                    return kernels::MakeTensorView(kernels::MakeMatrix<const int32_t>(
+                                        indices[rank].data(), rank + 1, 3));
+                                  })
+                        .As<int32_t>();
+  ASSERT_EQ(rows.rows, 3);
+  for (int32_t i = 0; i < 9; ++i) EXPECT_EQ(rows.row(i / 3)[i % 3], i + 1);
 }
 
 TEST_F(TraceAssemblerTest, OnceAStep) {

@@ -25,7 +25,7 @@ class EmbeddingActor : public Actor {
         run_(b.reference_kernels ? kernels::EmbeddingReference
                                  : kernels::ResolveEmbedding(table_.dtype, b.isa)) {}
   Traffic Fire(const StepContext& step) override {
-    return run_({.ids = step.token_ids,
+    return run_({.ids = y_.Rows(step).Of(step.token_ids),
                  .table = table_,
                  .first_row = first_row_,
                  .y = y_.View<float>(step)});

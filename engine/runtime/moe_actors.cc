@@ -66,7 +66,7 @@ class ExpertsActor : public Actor {
     args_.weight = weight_.View<const float>(step);
     args_.y = y_.View<float>(step);
     args_.scratch = step.scratch;
-    args_.token_bytes = step.token_expert_bytes;
+    args_.token_bytes = step.token_expert_bytes + y_.Rows(step).begin;
     return run_(args_);
   }
   int64_t ScratchBytes() const override {

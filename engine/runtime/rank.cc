@@ -47,6 +47,12 @@ StepLimits LimitsOf(const v1::StepLimits& l) {
 
 Rank::Rank(v1::Plan plan, const StepLimits& limits, const RankOptions& options)
     : plan_(std::move(plan)), limits_(limits), options_(options) {
+  programs_.emplace_back().plan = plan_;
+  programs_.back().plan.clear_programs();
+  for (int p = 0; p < plan_.programs_size(); ++p) {
+    programs_.push_back({plan_.programs(p).from_tokens(), plan::PlanOfProgram(plan_, p), {}, {}});
+  }
+  program_ = &programs_[0];
   block_tables_.assign(static_cast<size_t>(limits.max_sequences) * limits.max_blocks_per_sequence(),
                        0);
   spans_.reserve(limits.max_sequences);
@@ -83,28 +89,38 @@ absl::Status Rank::AllocateMemory() {
     if (!allocated.ok()) return allocated.status();
     *buffer = std::move(*allocated);
   }
+  for (Program& program : programs_) {
+    if (absl::Status s = BindRegisters(&program); !s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Rank::BindRegisters(Program* program) {
+  const v1::Plan& plan = program->plan;
   const std::span<uint8_t> arena =
       options_.exchange == nullptr ? own_arena_.span() : options_.exchange->arena();
-  if (static_cast<int64_t>(arena.size()) < plan_.arena_bytes()) {
-    return absl::InvalidArgumentError(absl::StrCat("the plan's registers need ",
-                                                   plan_.arena_bytes(), " bytes, the exchange has ",
-                                                   arena.size()));
+  if (static_cast<int64_t>(arena.size()) < plan.arena_bytes()) {
+    return absl::InvalidArgumentError(absl::StrCat("the plan's registers need ", plan.arena_bytes(),
+                                                   " bytes, the exchange has ", arena.size()));
   }
-  for (int i = 0; i < plan_.registers_size(); ++i) {
-    const v1::Register& r = plan_.registers(i);
-    registers_.push_back({.base = arena.data() + r.offset(),
-                          .slot_bytes = r.slot_bytes(),
-                          .cols = r.cols(),
-                          .row_stride = r.cols(),
-                          .first_col = 0,
-                          .logit_rows = r.rows() == v1::Register::LOGIT_ROWS,
-                          .double_buffered = r.slots() > 1});
+  for (const v1::Register& r : plan.registers()) {
+    RegisterRef& ref = program->registers.emplace_back();
+    ref.base = arena.data() + r.offset();
+    ref.slot_bytes = r.slot_bytes();
+    ref.cols = r.cols();
+    ref.row_stride = r.cols();
+    ref.logit_rows = r.rows() == v1::Register::LOGIT_ROWS;
+    ref.double_buffered = r.slots() > 1;
+    if (!SplitsRows(r.layout())) continue;
+    ref.row_part = options_.rank;
+    ref.row_parts = plan.cluster().ranks();
   }
-  logits_register_ = plan_.logits_register();
-  if (logits_register_ < 0 || logits_register_ >= plan_.registers_size() ||
-      plan_.registers(logits_register_).slots() != 2) {
-    return absl::InvalidArgumentError(absl::StrCat("the plan's logits register ", logits_register_,
-                                                   " is not one of its registers with two slots"));
+  const int32_t logits = plan.logits_register();
+  if (logits < 0 || logits >= plan.registers_size() || plan.registers(logits).slots() != 2 ||
+      program->registers[logits].base != programs_[0].registers[plan_.logits_register()].base) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the plan's logits register ", logits,
+                     " is not one of its registers with two slots, in one place for all steps"));
   }
   return absl::OkStatus();
 }
@@ -156,14 +172,17 @@ absl::Status Rank::BindActors() {
                                                    kernels::IsaName(kernels::DetectIsa())));
   }
   int64_t scratch_bytes = 0;
-  for (const v1::Actor& actor : plan_.actors()) {
-    absl::StatusOr<std::unique_ptr<Actor>> made =
-        MakeActor({plan_, actor, registers_, weights_, kv_caches_, *isa, options_.reference_kernels,
-                   options_.rank, options_.exchange});
-    if (!made.ok()) return made.status();
-    scratch_bytes = std::max(scratch_bytes, (*made)->ScratchBytes());
-    const bool logit_rows = actor.outputs_size() > 0 && registers_[actor.outputs(0)].logit_rows;
-    actors_.push_back({.actor = std::move(*made), .logit_rows = logit_rows});
+  for (Program& program : programs_) {
+    for (const v1::Actor& actor : program.plan.actors()) {
+      absl::StatusOr<std::unique_ptr<Actor>> made =
+          MakeActor({program.plan, actor, program.registers, weights_, kv_caches_, *isa,
+                     options_.reference_kernels, options_.rank, options_.exchange});
+      if (!made.ok()) return made.status();
+      scratch_bytes = std::max(scratch_bytes, (*made)->ScratchBytes());
+      const bool logit_rows =
+          actor.outputs_size() > 0 && program.registers[actor.outputs(0)].logit_rows;
+      program.actors.push_back({.actor = std::move(*made), .logit_rows = logit_rows});
+    }
   }
   absl::StatusOr<Buffer> scratch = Buffer::Allocate(scratch_bytes, Pages::kHuge);
   if (!scratch.ok()) return scratch.status();
@@ -172,6 +191,10 @@ absl::Status Rank::BindActors() {
 }
 
 void Rank::Begin(const Step& step, int32_t slot) {
+  program_ = &programs_[0];
+  for (Program& program : programs_) {
+    if (step.tokens() >= program.from_tokens) program_ = &program;
+  }
   const int32_t table_size = limits_.max_blocks_per_sequence();
   for (const BlockChange& change : step.block_changes()) {
     block_tables_[size_t{1} * change.sequence * table_size + change.index] = change.block;
@@ -210,7 +233,7 @@ void Rank::Run(const Step& step, int32_t slot, StepResult* result) {
   Exchange* const exchange = options_.exchange;
   // All are through with the last step, and with what they read of each other in it.
   if (exchange != nullptr && !exchange->BeginStep()) return Fail(result);
-  for (BoundActor& bound : actors_) {
+  for (BoundActor& bound : program_->actors) {
     if (bound.logit_rows && context_.logit_rows == 0) continue;
     const uint64_t fire = Ticks();
     const kernels::Traffic traffic = bound.actor->Fire(context_);
@@ -224,7 +247,8 @@ void Rank::Run(const Step& step, int32_t slot, StepResult* result) {
     if (exchange != nullptr && exchange->failed()) return Fail(result);
   }
   result->status = absl::OkStatus();
-  result->logits = registers_[logits_register_].View<const float>(context_);
+  result->logits =
+      program_->registers[program_->plan.logits_register()].View<const float>(context_);
   result->token_value_row_bytes = {context_.token_value_row_bytes,
                                    static_cast<size_t>(context_.tokens)};
   result->token_expert_bytes = {context_.token_expert_bytes, static_cast<size_t>(context_.tokens)};
@@ -248,19 +272,23 @@ void Rank::Fail(StepResult* result) {
 }
 
 kernels::TensorView Rank::Kept(int32_t index) const {
-  if (plan_.registers(index).type() == v1::I32) {
-    return kernels::MakeTensorView(registers_[index].View<const int32_t>(context_));
+  const RegisterRef& ref = program_->registers[index];
+  if (program_->plan.registers(index).type() == v1::I32) {
+    return kernels::MakeTensorView(ref.View<const int32_t>(context_));
   }
-  return kernels::MakeTensorView(registers_[index].View<const float>(context_));
+  return kernels::MakeTensorView(ref.View<const float>(context_));
 }
 
 std::vector<ActorProfile> Rank::Profile() const {
   std::vector<ActorProfile> profile;
   const double unit = total_ticks_ == 0 ? 0 : total_seconds_ / static_cast<double>(total_ticks_);
-  for (size_t i = 0; i < actors_.size(); ++i) {
-    profile.push_back({plan_.actors(static_cast<int>(i)).name(),
-                       plan_.actors(static_cast<int>(i)).kind(), actors_[i].fired,
-                       unit * static_cast<double>(actors_[i].ticks)});
+  for (const Program& program : programs_) {
+    for (int i = 0; i < program.plan.actors_size(); ++i) {
+      const v1::Actor& actor = program.plan.actors(i);
+      const BoundActor& bound = program.actors[i];
+      profile.push_back(
+          {actor.name(), actor.kind(), bound.fired, unit * static_cast<double>(bound.ticks)});
+    }
   }
   return profile;
 }

@@ -46,11 +46,12 @@ class Rank {
   // nothing but the text of an error.
   void Run(const Step& step, int32_t slot, StepResult* result);
 
-  const v1::Plan& plan() const { return plan_; }  // this rank's part
+  // This rank's part of the plan, with the registers and actors of the last step's program.
+  const v1::Plan& plan() const { return program_->plan; }
   const StepLimits& limits() const { return limits_; }
-  // This rank's part of a register's rows in the last step. REQUIRES: the plan keeps it.
+  // This rank's part of a register's rows in the last step. REQUIRES: plan() keeps it.
   kernels::TensorView Kept(int32_t index) const;
-  // By actor, since the start.
+  // By actor of each program, since the start.
   std::vector<ActorProfile> Profile() const;
   // Actors fired since the start; any thread. Stands still where the rank waits, or hangs.
   uint64_t progress() const { return progress_.load(std::memory_order_relaxed); }
@@ -62,9 +63,17 @@ class Rank {
     uint64_t fired = 0;
     uint64_t ticks = 0;
   };
+  // What steps of at least so many tokens run.
+  struct Program {
+    int32_t from_tokens = 0;
+    v1::Plan plan;
+    std::vector<RegisterRef> registers;
+    std::vector<BoundActor> actors;
+  };
 
   Rank(v1::Plan plan, const StepLimits& limits, const RankOptions& options);
   absl::Status AllocateMemory();
+  absl::Status BindRegisters(Program* program);
   absl::Status BindWeights(const loader::PackedWeights& weights);
   absl::Status BindActors();
   void BindKvCaches();
@@ -79,12 +88,11 @@ class Rank {
   kernels::Buffer kv_;
   std::unique_ptr<kernels::Prefault> kv_prefault_;  // of kv_, so it ends first
   kernels::Buffer scratch_;
-  std::vector<RegisterRef> registers_;
+  std::deque<Program> programs_;  // by ascending from_tokens, the plan's own first
+  Program* program_ = nullptr;    // of the last step
   std::deque<loader::PackedWeight> parts_;  // of weights that are split
   std::vector<const loader::PackedWeight*> weights_;
   KvCaches kv_caches_;
-  std::vector<BoundActor> actors_;
-  int32_t logits_register_ = -1;
   std::vector<int32_t> block_tables_;  // [max_sequences, max_blocks_per_sequence]
   std::vector<kernels::AttentionSpan> spans_;
   // Per slot, so that a result stays valid while the next step runs: [2][max_tokens].

@@ -69,7 +69,7 @@ class PreScoreActor : public Actor {
     args_.slot = slot_.View<const int32_t>(step);
     args_.y = y_.View<float>(step);
     args_.scratch = step.scratch;
-    args_.token_bytes = step.token_value_row_bytes;
+    args_.token_bytes = step.token_value_row_bytes + y_.Rows(step).begin;
     return run_(args_);
   }
   int64_t ScratchBytes() const override {
@@ -125,7 +125,7 @@ class GatherActor : public Actor {
     args_.weight = weight_.View<const float>(step);
     args_.y = y_.View<float>(step);
     args_.scratch = step.scratch;
-    args_.token_bytes = step.token_value_row_bytes;
+    args_.token_bytes = step.token_value_row_bytes + y_.Rows(step).begin;
     return run_(args_);
   }
   int64_t ScratchBytes() const override {
