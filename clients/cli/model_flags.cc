@@ -150,7 +150,8 @@ absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
   options.kv_block_tokens = kv_block_tokens;
   options.ranks = ranks;
   if (absl::Status status = SetProcesses(&options); !status.ok()) return status;
-  if (absl::Status s = ParseLayouts(layout, table_layout, prefill_layout, &options.pins); !s.ok()) return s;
+  if (absl::Status s = ParseLayouts(layout, table_layout, prefill_layout, &options.pins); !s.ok())
+    return s;
   options.memory_per_rank_bytes = memory_per_rank_mb << 20;
   if (!cluster.empty()) {
     absl::StatusOr<plan::Cluster> loaded = plan::LoadCluster(cluster);

@@ -29,7 +29,7 @@ TEST(SignaturesTest, MatchTheDesignTable) {
   const Graph graph = BuildMemoryTransformer(model, Bf16Weights());
   using Set = std::set<std::string>;
   const std::pair<const char*, Set> table[] = {
-      {"embedding", {"(B) -> B", "(S(0)) -> P", "(S(1)) -> S(1)"}},
+      {"embedding", {"(B) -> B", "(B) -> S(0)", "(S(0)) -> P", "(S(1)) -> S(1)"}},
       {"block.0.attention_norm", {"(B, B, B) -> B", "(S(0), B, B) -> S(0)"}},
       {"block.0.query.clamp", {"(B) -> B", "(S(0)) -> S(0)", "(S(1)) -> S(1)"}},
       {"block.0.query.norm", {"(B, B, B) -> B", "(S(0), B, B) -> S(0)", "(S(1), B, B) -> S(1)"}},
@@ -48,10 +48,11 @@ TEST(SignaturesTest, MatchTheDesignTable) {
       {"memory.0.select",
        {"(B, B, B, B) -> B, B, B, B, B", "(S(0), S(0), B, B) -> S(0), S(0), S(0), S(0), B"}},
       {"memory.0.prefetch",
-       {"(B, B) -> ()", "(B, S(0)) -> ()", "(B, S(1)) -> ()", "(S(1), B) -> ()"}},
+       {"(B, B) -> ()", "(B, S(0)) -> ()", "(B, S(1)) -> ()", "(S(0), B) -> ()",
+        "(S(1), B) -> ()"}},
       {"memory.0.gather",
        {"(B, B, B, B, B, B) -> B", "(B, B, B, B, B, S(0)) -> P",
-        "(S(1), S(1), S(1), B, B, B) -> P"}},
+        "(S(0), S(0), S(0), S(0), B, B) -> S(0)", "(S(1), S(1), S(1), B, B, B) -> P"}},
       {"logit_rows", {"(B) -> B", "(S(1)) -> S(1)", "(P) -> P"}},
   };
   std::set<v1::OperatorKind> checked;
@@ -108,13 +109,15 @@ TEST(SignaturesTest, ColumnsOfATableWithPreValuesAreSplitOnlyBehindTheirScores) 
   const Graph fused = BuildMemoryTransformer(model, Bf16Weights());
   EXPECT_EQ(Names(fused, "memory.0.gather").count(split), 0u);
   const Graph scored = WithPreScores(fused);
-  EXPECT_EQ(Names(scored, "memory.0.gather"), (Set{"(B, B, B, B, B, B) -> B", split}));
-  EXPECT_EQ(Names(scored, "memory.0.pre_score"), (Set{"(B, B, B) -> B", "(B, B, S(1)) -> P"}));
+  EXPECT_EQ(Names(scored, "memory.0.gather"),
+            (Set{"(B, B, B, B, B, B) -> B", "(S(0), S(0), S(0), B, S(0), B) -> S(0)", split}));
+  EXPECT_EQ(Names(scored, "memory.0.pre_score"),
+            (Set{"(B, B, B) -> B", "(S(0), S(0), B) -> S(0)", "(B, B, S(1)) -> P"}));
   model.memory->pre_value_dim = 0;
   model.memory->expand_groups = 4;
   EXPECT_EQ(Names(BuildMemoryTransformer(model, Bf16Weights()), "memory.0.gather"),
             (Set{"(B, B, B, B, B, B) -> B", "(B, B, B, B, B, S(0)) -> P", split,
-                 "(S(1), S(1), S(1), B, B, B) -> P"}));
+                 "(S(0), S(0), S(0), B, B, B) -> S(0)", "(S(1), S(1), S(1), B, B, B) -> P"}));
 }
 
 TEST(SignaturesTest, EveryOperatorDeclaresBroadcastFirstAndCountsItsOperands) {

@@ -18,7 +18,8 @@ enum class Boxing : uint8_t {
   kNotPossible,    // not in one operator
 };
 
-// Total: defined for every pair of a register's layouts. From rows to columns and back it takes two.
+// Total: defined for every pair of a register's layouts. From rows to columns and back it takes
+// two.
 constexpr Boxing BoxingFor(graph::Sbp from, graph::Sbp to) {
   using graph::Sbp;
   if (from == to) return Boxing::kNone;
@@ -32,8 +33,8 @@ constexpr Boxing BoxingFor(graph::Sbp from, graph::Sbp to) {
 }
 
 // Of a partial tensor that is read split: whether its sum is scattered, or made whole and read by
-// columns or rows. Both are one exchange; the whole serves later readers too, the scattered sum is read and
-// written once. last: nobody reads the tensor afterwards.
+// columns or rows. Both are one exchange; the whole serves later readers too, the scattered sum is
+// read and written once. last: nobody reads the tensor afterwards.
 constexpr bool Scatters(bool last) { return last; }
 
 constexpr bool MovesBytes(Boxing boxing) {

@@ -132,8 +132,8 @@ class Compiler {
     if (Has(tensor, wanted)) return wanted;
     if (Has(tensor, Sbp::B())) return Sbp::B();
     const Sbp from = Lies(tensor);
-    const bool scatters = from == Sbp::P() && wanted.kind == Sbp::Kind::kSplit &&
-                          Scatters(last_use_[tensor] == at);
+    const bool scatters =
+        from == Sbp::P() && wanted.kind == Sbp::Kind::kSplit && Scatters(last_use_[tensor] == at);
     AddBoxing(tensor, from, scatters ? wanted : Sbp::B());
     return scatters ? wanted : Sbp::B();
   }
@@ -277,7 +277,8 @@ int32_t WeightAs(const v1::Weight& w, int32_t index, v1::Plan* plan) {
   };
   if (same_layout(plan->weights(index))) return index;
   v1::Weight view = w;
-  view.set_name(absl::StrCat(w.name(), " as ", w.layout().kind() == v1::Layout::BROADCAST ? "B" : "S"));
+  view.set_name(
+      absl::StrCat(w.name(), " as ", w.layout().kind() == v1::Layout::BROADCAST ? "B" : "S"));
   if (w.shared_with().empty()) view.set_shared_with(w.name());
   for (int32_t i = 0; i < plan->weights_size(); ++i) {
     if (plan->weights(i).name() == view.name() && same_layout(plan->weights(i))) return i;

@@ -42,6 +42,56 @@ TEST(CompileTest, EveryOperatorBecomesAnActorInOrder) {
   }
 }
 
+CompileOptions RanksWithoutExchanges(int32_t ranks) {
+  CompileOptions options = Options();
+  options.cluster.set_ranks(ranks);
+  options.cost.exchange_seconds = 0;
+  options.cost.exchange_seconds_per_rank = 0;
+  options.pins.weights = LayoutPins::Weights::kSplit;
+  return options;
+}
+
+TEST(CompileTest, ProgramsOfLargerStepsHaveTheLogitsInOnePlace) {
+  CompileOptions options = RanksWithoutExchanges(2);
+  options.pins.large_steps = LayoutPins::LargeSteps::kRows;
+  const v1::Plan plan = Compile(TestGraph(), options).value();
+  ASSERT_EQ(plan.programs_size(), 1);
+  EXPECT_EQ(plan.programs(0).from_tokens(), 4);
+  const v1::Register& logits = plan.registers(plan.logits_register());
+  const v1::Register& larger = plan.programs(0).registers(plan.programs(0).logits_register());
+  EXPECT_EQ(larger.offset(), logits.offset());
+  EXPECT_EQ(larger.slot_bytes(), logits.slot_bytes());
+  EXPECT_EQ(larger.slots(), 2);
+  for (const v1::Register& reg : plan.programs(0).registers()) {
+    EXPECT_LE(reg.offset() + reg.slots() * reg.slot_bytes(), plan.arena_bytes());
+    if (reg.name() == larger.name()) continue;
+    EXPECT_GE(reg.offset(), 2 * logits.slot_bytes()) << reg.name();
+  }
+  EXPECT_NE(Explain(plan).find("in steps of 4 tokens and more"), std::string::npos);
+  options.pins.large_steps = LayoutPins::LargeSteps::kSame;
+  EXPECT_EQ(Compile(TestGraph(), options)->programs_size(), 0);
+}
+
+// Threads see all of a weight that each reads a part of in a decode step; processes have no more.
+TEST(CompileTest, OnlyRanksThatShareMemoryReadWholeWeightsInLargerSteps) {
+  for (bool shared : {true, false}) {
+    CompileOptions options = RanksWithoutExchanges(2);
+    options.cost.shared_memory = shared;
+    options.pins.large_steps = LayoutPins::LargeSteps::kSame;
+    const v1::Plan same = Compile(TestGraph(), options).value();
+    options.pins.large_steps = LayoutPins::LargeSteps::kRows;
+    const v1::Plan plan = Compile(TestGraph(), options).value();
+    EXPECT_EQ(plan.weights_size() > same.weights_size(), shared);
+    for (int i = same.weights_size(); i < plan.weights_size(); ++i) {
+      EXPECT_EQ(plan.weights(i).layout().kind(), v1::Layout::BROADCAST);
+      EXPECT_FALSE(plan.weights(i).shared_with().empty()) << plan.weights(i).name();
+    }
+    for (int r = 0; r < 2; ++r) {
+      EXPECT_EQ(plan.memory(r).weight_bytes(), same.memory(r).weight_bytes());
+    }
+  }
+}
+
 TEST(CompileTest, RegistersAliveTogetherDoNotOverlap) {
   const v1::Plan plan = Compile(TestGraph(), Options()).value();
   // Replays the order: what an actor reads must still be what was written last at that place.

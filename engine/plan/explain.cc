@@ -222,7 +222,8 @@ void ExplainProgram(const v1::Plan& plan, int p, std::string* out) {
   for (const v1::Actor& actor : before.actors()) {
     if (known.count(actor.name()) > 0) gone.push_back(actor.name());
   }
-  if (!gone.empty()) absl::StrAppend(out, "and these are not there: ", absl::StrJoin(gone, ", "), "\n");
+  if (!gone.empty())
+    absl::StrAppend(out, "and these are not there: ", absl::StrJoin(gone, ", "), "\n");
 }
 
 // What falls to the rank of `bytes` of rows that any rank may have: its share of the rows. All

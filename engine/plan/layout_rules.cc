@@ -288,9 +288,8 @@ double LayoutRules::EntrySeconds(size_t i) const {
     if (slot >= static_cast<int32_t>(graph_.tensors.size())) continue;
     for (int axis : {kOuter, kInner}) {
       if (partition.grid().ranks[axis] == 1) continue;
-      double most =
-          std::max(pricing_.ExchangeSeconds(slot, {axis, Sbp::P(), Sbp::B(), Sbp::B()}),
-                   pricing_.ExchangeSeconds(slot, {axis, Sbp::S(0), Sbp::B(), Sbp::B()}));
+      double most = std::max(pricing_.ExchangeSeconds(slot, {axis, Sbp::P(), Sbp::B(), Sbp::B()}),
+                             pricing_.ExchangeSeconds(slot, {axis, Sbp::S(0), Sbp::B(), Sbp::B()}));
       if (partition.Splits(slot, axis == kOuter, axis == kInner)) {
         most =
             std::max(most, pricing_.ExchangeSeconds(slot, {axis, Sbp::S(1), Sbp::B(), Sbp::B()}));

@@ -73,10 +73,10 @@ class Reporter {
         cluster_(cluster),
         options_(options),
         partition_(graph, Grid::Of(cluster)),
-        signatures_(Combine(graph, partition_,
-                            WithRowSplits(graph, RunnableSignatures(
-                                                     graph, partition_.over(true, false))),
-                            WithRowSplits(graph, inner))) {
+        signatures_(
+            Combine(graph, partition_,
+                    WithRowSplits(graph, RunnableSignatures(graph, partition_.over(true, false))),
+                    WithRowSplits(graph, inner))) {
     cost_ = CostOf(cluster);
     cost_.context = options.context;
     needs_.kv_positions =
@@ -182,9 +182,10 @@ class Reporter {
   void AddStep(const std::string& name, const StepShape& shape, const Planner& planner,
                const Found& decode) {
     const LayoutPins::LargeSteps large = options_.pins.large_steps;
-    const Found found = large == LayoutPins::LargeSteps::kSame
-                            ? decode
-                            : planner.ForStep(shape, decode, large == LayoutPins::LargeSteps::kRows);
+    const Found found =
+        large == LayoutPins::LargeSteps::kSame
+            ? decode
+            : planner.ForStep(shape, decode, large == LayoutPins::LargeSteps::kRows);
     StepReport step{.name = name, .shape = shape};
     const Walk walk(graph_, partition_, cost_, signatures_, shape);
     walk.Run(

@@ -29,9 +29,7 @@ bool SameStorage(const Operator& op, const GridSignature& option, const GridSign
   return true;
 }
 
-bool DividesRows(const GridSignature& s) {
-  return SplitsRows(s[kOuter]) || SplitsRows(s[kInner]);
-}
+bool DividesRows(const GridSignature& s) { return SplitsRows(s[kOuter]) || SplitsRows(s[kInner]); }
 
 // A plan has so many programs at most: each takes memory and time to bind.
 constexpr size_t kMostLargerSteps = 3;

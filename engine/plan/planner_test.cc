@@ -7,6 +7,7 @@
 
 #include "engine/graph/memory_transformer.h"
 #include "engine/graph/test_models.h"
+#include "engine/plan/row_splits.h"
 #include "gtest/gtest.h"
 
 namespace mneme::plan {
@@ -195,6 +196,119 @@ TEST(PlannerTest, AsManyRanksAsPay) {
   EXPECT_EQ(ChooseRanks(graph, 2, same), 2);
   EXPECT_EQ(ChooseRanks(graph, 3, same), 3);
   EXPECT_GE(ChooseRanks(graph, 4, same), 3);
+}
+
+// What a larger step of a plan may be: the definition that Planner::ForStep is tested with.
+class LargerStep {
+ public:
+  LargerStep(const Graph& graph, int32_t ranks, const CostModel& cost, const StepShape& step)
+      : grid_(graph, {{1, ranks}}),
+        options_(Combine(graph, grid_, Whole(graph),
+                         WithRowSplits(graph, RunnableSignatures(graph, grid_.over(false, true))))),
+        cost_(cost),
+        planner_(graph, grid_, cost_, options_, {}),
+        decode_(*planner_.Decode()),
+        pricing_(graph, grid_, cost_, step),
+        rules_(graph, pricing_, options_),
+        chosen_(decode_.options) {}
+
+  const Found& decode() const { return decode_; }
+  const Planner& planner() const { return planner_; }
+  const Signature& of(const Found& found, size_t i) const {
+    return options_[i][found.options[i]][kInner];
+  }
+  double Seconds(const Found& found) const {
+    return Evaluate(rules_, MemoryAccount(rules_, {}), found.options).seconds;
+  }
+  bool Allowed(size_t i, size_t option) const {
+    const Signature& chosen = of(decode_, i);
+    const Signature& other = options_[i][option][kInner];
+    for (size_t k = 0; k < chosen.weights.size(); ++k) {
+      const bool whole = cost_.shared_memory && other.weights[k] == Sbp::B();
+      if (!whole && other.weights[k] != chosen.weights[k]) return false;
+    }
+    return SameSums(chosen, other);
+  }
+  double Least(size_t i = 0) {
+    if (i == chosen_.size()) return Seconds({chosen_, 0, 0});
+    double least = kNever;
+    for (size_t k = 0; k < options_[i].size(); ++k) {
+      if (!Allowed(i, k)) continue;
+      chosen_[i] = k;
+      least = std::min(least, Least(i + 1));
+    }
+    return least;
+  }
+
+ private:
+  static SignatureOptions Whole(const Graph& graph) {
+    return RunnableSignatures(graph, Partition(graph, 1));
+  }
+
+  const GridPartition grid_;
+  const GridOptions options_;
+  const CostModel cost_;
+  const Planner planner_;
+  const Found decode_;
+  const Pricing pricing_;
+  const LayoutRules rules_;
+  std::vector<size_t> chosen_;
+};
+
+TEST(LargerStepTest, NoLayoutOfTheSameWeightsAndSumsIsBetter) {
+  Random random{std::mt19937(17)};
+  int better = 0;
+  int divided = 0;
+  for (int round = 0; round < 200; ++round) {
+    const Graph graph = RandomGraph(random);
+    CostModel cost;
+    cost.shared_memory = random.Below(2) == 0;
+    cost.exchange_seconds = 5e-6 * static_cast<double>(random.Below(4));
+    cost.exchange_seconds_per_rank = 0;
+    const StepShape step = StepShape::Decode(8 << random.Below(4), 0);
+    LargerStep larger(graph, 2 + static_cast<int32_t>(random.Below(3)), cost, step);
+    const Found found = larger.planner().ForStep(step, larger.decode());
+    ASSERT_FALSE(found.options.empty()) << round;
+    ASSERT_NEAR(found.seconds, larger.Least(), 1e-12) << round;
+    ASSERT_NEAR(found.seconds, larger.Seconds(found), 1e-12) << round;
+    better += found.seconds < larger.Seconds(larger.decode());
+    const Found by_rows = larger.planner().ForStep(step, larger.decode(), /*by_rows=*/true);
+    for (size_t i = 0; i < graph.operators.size(); ++i) {
+      ASSERT_TRUE(larger.Allowed(i, found.options[i])) << round;
+      ASSERT_TRUE(larger.Allowed(i, by_rows.options[i])) << round;
+      divided += SplitsRows(larger.of(by_rows, i));
+      ASSERT_FALSE(SplitsRows(larger.of(larger.decode(), i))) << round;
+    }
+  }
+  EXPECT_GT(better, 20);
+  EXPECT_GT(divided, 200);
+}
+
+TEST(LargerStepTest, FewRowsAreNotDivided) {
+  const Graph graph = SmallGraph();
+  LargerStep larger(graph, 4, {}, StepShape::Decode(7, 0));
+  for (bool by_rows : {false, true}) {
+    const Found found = larger.planner().ForStep(StepShape::Decode(7, 0), larger.decode(), by_rows);
+    for (size_t i = 0; i < graph.operators.size(); ++i) {
+      EXPECT_FALSE(SplitsRows(larger.of(found, i))) << graph.operators[i].name;
+    }
+  }
+  const Found more = larger.planner().ForStep(StepShape::Decode(8, 0), larger.decode(), true);
+  size_t divided = 0;
+  for (size_t i = 0; i < graph.operators.size(); ++i) divided += SplitsRows(larger.of(more, i));
+  EXPECT_GT(divided, 0u);
+}
+
+TEST(LargerStepTest, LogitRowsAreNotDivided) {
+  const Graph graph = SmallGraph();
+  const SignatureOptions options = WithRowSplits(graph, SignatureOptions(graph.operators.size()));
+  for (size_t i = 0; i < options.size(); ++i) {
+    for (int32_t output : graph.operators[i].outputs) {
+      if (output < 0 || graph.tensors[output].rows == v1::Register::TOKENS) continue;
+      EXPECT_TRUE(options[i].empty()) << graph.operators[i].name;
+    }
+    for (const Signature& s : options[i]) EXPECT_TRUE(SplitsRows(s)) << graph.operators[i].name;
+  }
 }
 
 TEST(PlannerTest, CacheLiesAsAttentionReadsIt) {

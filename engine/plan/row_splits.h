@@ -1,5 +1,5 @@
-// Larger steps: other layouts of activations for the weights of a plan. A step of many tokens may be
-// divided by rows, where a decode step has too few.
+// Larger steps: other layouts of activations for the weights of a plan. A step of many tokens may
+// be divided by rows, where a decode step has too few.
 #ifndef MNEME_ENGINE_PLAN_ROW_SPLITS_H_
 #define MNEME_ENGINE_PLAN_ROW_SPLITS_H_
 
@@ -18,8 +18,8 @@ SignatureOptions WithRowSplits(const graph::Graph& graph, SignatureOptions optio
 
 // Whether a step in which an operator has signature `other` gives the bits of one in which it has
 // `chosen`: what is a sum of addends is one in both, so sums have the same slices. Everything else
-// that a signature divides, rows and columns, is computed element by element. Weights are not looked
-// at.
+// that a signature divides, rows and columns, is computed element by element. Weights are not
+// looked at.
 bool SameSums(const graph::Signature& chosen, const graph::Signature& other);
 
 }  // namespace mneme::plan

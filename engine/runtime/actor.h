@@ -69,7 +69,6 @@ struct RegisterRef {
   }
 };
 
-
 // One layer's cache on this rank; index = the plan's layer.
 using KvCaches = std::vector<kernels::KvCacheView>;
 

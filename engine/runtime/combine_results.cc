@@ -64,8 +64,7 @@ std::vector<int32_t>& TraceAssembler::Traced::Elements<int32_t>() {
 
 template <class T>
 kernels::TensorView TraceAssembler::Traced::View() {
-  return kernels::MakeTensorView(
-      kernels::MakeMatrix<const T>(Elements<T>().data(), rows, cols));
+  return kernels::MakeTensorView(kernels::MakeMatrix<const T>(Elements<T>().data(), rows, cols));
 }
 
 // Parts stand one below the other, or side by side, or are added up.

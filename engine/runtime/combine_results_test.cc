@@ -91,13 +91,14 @@ TEST_F(TraceAssemblerTest, PartsStandSideBySideAndAddendsAreSummed) {
 
 TEST_F(TraceAssemblerTest, RowsStandOneBelowTheOther) {
   const std::vector<std::vector<int32_t>> indices = {{1, 2, 3}, {4, 5, 6, 7, 8, 9}};
-  const auto rows = assembler_
-                        .Assemble(plan_, "rows", 1,
-                                  [&](int32_t rank, int32_t) {
-                                    return kernels::MakeTensorView(kernels::MakeMatrix<const int32_t>(
-                                        indices[rank].data(), rank + 1, 3));
-                                  })
-                        .As<int32_t>();
+  const auto rows =
+      assembler_
+          .Assemble(plan_, "rows", 1,
+                    [&](int32_t rank, int32_t) {
+                      return kernels::MakeTensorView(
+                          kernels::MakeMatrix<const int32_t>(indices[rank].data(), rank + 1, 3));
+                    })
+          .As<int32_t>();
   ASSERT_EQ(rows.rows, 3);
   for (int32_t i = 0; i < 9; ++i) EXPECT_EQ(rows.row(i / 3)[i % 3], i + 1);
 }

@@ -29,6 +29,7 @@ class Ranks {
     out->set_cols(cols_);
     if (kind == v1::ALL_GATHER) {
       in->mutable_layout()->set_kind(v1::Layout::SPLIT);
+      in->mutable_layout()->set_axis(1);
       for (int32_t r = 0; r < ranks_; ++r) {
         v1::Layout::Part* part = in->mutable_layout()->add_parts();
         part->set_begin(cuts[r]);

@@ -46,10 +46,13 @@ class Ranks {
       std::vector<RegisterRef>& registers = registers_.emplace_back();
       for (int i = 0; i < plan_.registers_size(); ++i) {
         const v1::Register& reg = plan_.registers(i);
-        const bool split = reg.layout().kind() == v1::Layout::SPLIT;
+        const bool split = reg.layout().parts_size() > 0;
         const int64_t cols =
             split ? reg.layout().parts(r).end() - reg.layout().parts(r).begin() : reg.cols();
         registers.push_back({.base = arena + i * kBytes, .cols = cols, .row_stride = cols});
+        if (!SplitsRows(reg.layout())) continue;
+        registers.back().row_part = r;
+        registers.back().row_parts = ranks;
       }
       actors_.push_back(*MakeActor({plan_, plan_.actors(0), registers_[r], weights_, caches_,
                                     kernels::DetectIsa(), false, r, exchanges_[r].get()}));
@@ -124,6 +127,62 @@ TEST(ReduceScatterTest, EachRankSumsItsColumnsInRankOrder) {
           for (int32_t other = 1; other < ranks; ++other) want += group.At<float>(other, 0)[at];
           ASSERT_EQ(group.At<float>(r, 1)[i], want) << "rank " << r << " element " << i;
         }
+      }
+    }
+  }
+}
+
+v1::Plan RowsPlan(v1::OperatorKind kind, int split, int64_t cols, int32_t ranks) {
+  v1::Plan plan;
+  plan.mutable_cluster()->set_ranks(ranks);
+  for (int i : {0, 1}) {
+    v1::Register* reg = AddRegister({}, cols, &plan);
+    if (i == split) reg->mutable_layout()->set_kind(v1::Layout::SPLIT);
+  }
+  v1::Actor* actor = plan.add_actors();
+  actor->set_kind(kind);
+  actor->add_inputs(0);
+  actor->add_outputs(1);
+  return plan;
+}
+
+// Rows of each rank, where they lie among all; also where there are fewer than ranks.
+TEST(RowExchangeTest, EachRankSumsItsRowsInRankOrder) {
+  constexpr int64_t kCols = 37;
+  for (int32_t ranks : {2, 3}) {
+    Ranks group(RowsPlan(v1::REDUCE_SCATTER, 1, kCols, ranks), ranks);
+    for (int32_t r = 0; r < ranks; ++r) FillNormal(group.At<float>(r, 0), kMaxRows * kCols, r + 1);
+    for (int32_t rows : {kMaxRows, 7, 2, 1}) {
+      EXPECT_EQ(group.Fire(rows), static_cast<uint64_t>(rows * kCols * 4 * (ranks - 1)));
+      for (int32_t row = 0; row < rows; ++row) {
+        int32_t owner = 0;
+        while (row >= rows * (owner + 1) / ranks) ++owner;
+        for (int64_t at = row * kCols; at < (row + 1) * kCols; ++at) {
+          float want = group.At<float>(0, 0)[at];
+          for (int32_t other = 1; other < ranks; ++other) want += group.At<float>(other, 0)[at];
+          ASSERT_EQ(group.At<float>(owner, 1)[at], want) << "row " << row << " of " << rows;
+        }
+      }
+    }
+  }
+}
+
+TEST(RowExchangeTest, AllRanksHaveEachOnesRows) {
+  constexpr int64_t kCols = 5;
+  constexpr int32_t kRanks = 3;
+  Ranks group(RowsPlan(v1::ALL_GATHER, 0, kCols, kRanks), kRanks);
+  for (int32_t rows : {kMaxRows, 7, 2, 1}) {
+    for (int32_t r = 0; r < kRanks; ++r) {
+      for (int64_t i = 0; i < kMaxRows * kCols; ++i) {
+        const bool own = i / kCols >= rows * r / kRanks && i / kCols < rows * (r + 1) / kRanks;
+        group.At<int32_t>(r, 0)[i] = static_cast<int32_t>(own ? i : -1);
+        group.At<int32_t>(r, 1)[i] = -2;
+      }
+    }
+    EXPECT_EQ(group.Fire(rows), static_cast<uint64_t>(rows * kCols * 4 * (kRanks - 1)));
+    for (int32_t r = 0; r < kRanks; ++r) {
+      for (int64_t i = 0; i < kMaxRows * kCols; ++i) {
+        ASSERT_EQ(group.At<int32_t>(r, 1)[i], i < rows * kCols ? i : -2) << "rank " << r;
       }
     }
   }

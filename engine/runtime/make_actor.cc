@@ -41,10 +41,9 @@ absl::Status CheckWeightTypes(const v1::Plan& plan, const v1::Actor& actor) {
 
 absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding) {
   if (absl::Status s = CheckWeightTypes(binding.plan, binding.actor); !s.ok()) return s;
-  for (const auto make :
-       {MakeDenseActor, MakeLinearActor, MakeAttentionActor, MakeProductKeyActor, MakeTableActor,
-        MakeMoeActor, MakeRowExchangeActor, MakeExchangeActor, MakeCandidateActor,
-        MakeScatterActor}) {
+  for (const auto make : {MakeDenseActor, MakeLinearActor, MakeAttentionActor, MakeProductKeyActor,
+                          MakeTableActor, MakeMoeActor, MakeRowExchangeActor, MakeExchangeActor,
+                          MakeCandidateActor, MakeScatterActor}) {
     if (std::unique_ptr<Actor> actor = make(binding); actor != nullptr) return actor;
   }
   return absl::InvalidArgumentError(absl::StrCat(

@@ -88,8 +88,8 @@ class Rank {
   kernels::Buffer kv_;
   std::unique_ptr<kernels::Prefault> kv_prefault_;  // of kv_, so it ends first
   kernels::Buffer scratch_;
-  std::deque<Program> programs_;  // by ascending from_tokens, the plan's own first
-  Program* program_ = nullptr;    // of the last step
+  std::deque<Program> programs_;            // by ascending from_tokens, the plan's own first
+  Program* program_ = nullptr;              // of the last step
   std::deque<loader::PackedWeight> parts_;  // of weights that are split
   std::vector<const loader::PackedWeight*> weights_;
   KvCaches kv_caches_;

@@ -39,11 +39,13 @@ std::unique_ptr<RankRunner> Runner(const std::string& name, bool bf16, int32_t b
   return runner.ok() ? *std::move(runner) : nullptr;
 }
 
-// What is not free in a plan: nothing; every weight that can be split, tables by rows, by columns.
+// What is not free in a plan: nothing; every weight that can be split, tables by rows, by columns,
+// and larger steps by their rows.
 std::vector<plan::LayoutPins> SomePins(const std::string& name) {
   using Tables = plan::LayoutPins::Tables;
   std::vector<plan::LayoutPins> some(2);
   some[1].weights = plan::LayoutPins::Weights::kSplit;
+  some[1].large_steps = plan::LayoutPins::LargeSteps::kRows;
   if (!GoldenCase(name).Has("mem_out.0")) return some;
   some[1].tables = Tables::kRows;
   some.push_back(some[1]);

@@ -128,7 +128,8 @@ TEST_P(LayoutTest, StepsOfAllSizesGiveTheSameBitsWhateverTheirLayouts) {
       ASSERT_TRUE(runner.ok()) << runner.status();
       EXPECT_EQ((*runner)->plan().programs_size(), 0);
       const auto expected = (*runner)->Run({{0, input}});
-      for (LayoutPins::LargeSteps large : {LayoutPins::LargeSteps::kFree, LayoutPins::LargeSteps::kRows}) {
+      for (LayoutPins::LargeSteps large :
+           {LayoutPins::LargeSteps::kFree, LayoutPins::LargeSteps::kRows}) {
         auto varied = RankRunner::Create(Options(golden.directory(), ranks, With(large, pins)));
         ASSERT_TRUE(varied.ok()) << varied.status();
         EXPECT_TRUE(large == LayoutPins::LargeSteps::kFree || DividesRows((*varied)->plan()));
@@ -214,8 +215,8 @@ std::map<std::string, std::vector<Declared>> DeclaredSignatures() {
   return declared;
 }
 
-// Decode steps, for which plans are pinned, have no rows to divide: larger ones divide those of what
-// is whole in a decode step.
+// Decode steps, for which plans are pinned, have no rows to divide: larger ones divide those of
+// what is whole in a decode step.
 bool SplitsRows(const std::string& key) {
   const size_t inputs = key.find('(') + 1;
   return key.find("S(0)", key.find("->")) != std::string::npos ||

@@ -25,8 +25,10 @@ constexpr char kByExpert[] = "(B, B, B, S(0), S(0), S(0)) -> P";
 constexpr char kByWidth[] = "(B, B, B, S(1), S(1), S(2)) -> P";
 
 std::unique_ptr<RankRunner> Runner(const MoeCase& moe, v1::ElementType type, int32_t ranks,
-                                   Isa isa = kernels::DetectIsa(), bool reference = false) {
+                                   Isa isa = kernels::DetectIsa(), bool reference = false,
+                                   plan::LayoutPins::LargeSteps large = {}) {
   ModelOptions options;
+  options.pins.large_steps = large;
   options.trace = true;
   options.isa = isa;
   options.reference_kernels = reference;
@@ -89,6 +91,18 @@ void ExpectMatches(const PlainOutputs& plain, RankRunner* runner,
   }
 }
 
+// A step divided by rows gives the bits of one that is not.
+void CheckStepsByRows(const MoeCase& moe, v1::ElementType type, int32_t ranks,
+                      const std::vector<int32_t>& tokens) {
+  using LargeSteps = plan::LayoutPins::LargeSteps;
+  const Isa isa = kernels::DetectIsa();
+  auto same = Runner(moe, type, ranks, isa, false, LargeSteps::kSame);
+  auto rows = Runner(moe, type, ranks, isa, false, LargeSteps::kRows);
+  ASSERT_EQ(same->plan().programs_size(), 0);
+  ASSERT_EQ(rows->plan().programs_size(), 1);
+  EXPECT_EQ(rows->Run({{0, tokens}}), same->Run({{0, tokens}}));
+}
+
 TEST_P(MoeTest, MatchesTheModelWrittenInDouble) {
   const std::vector<int32_t> tokens = Tokens(40);
   for (const v1::ElementType type : {v1::F32, v1::BF16}) {
@@ -109,6 +123,7 @@ TEST_P(MoeTest, MatchesTheModelWrittenInDouble) {
       auto runner = Runner(case_, type, ranks);
       ASSERT_NE(runner, nullptr);
       ASSERT_NO_FATAL_FAILURE(ExpectMatches(plain, runner.get(), tokens));
+      CheckStepsByRows(case_, type, ranks, tokens);
     }
   }
 }

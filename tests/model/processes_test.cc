@@ -122,16 +122,21 @@ bool NoChildIsLeft() { return waitpid(-1, nullptr, WNOHANG) == -1 && errno == EC
 
 class ProcessesTest : public ::testing::TestWithParam<std::string> {};
 
-void GiveTheSameBits(const GoldenCase& golden, const plan::LayoutPins& pins) {
+// Of two sets of processes one has other layouts in larger steps: the same bits, by other moves.
+void GiveTheSameBits(const GoldenCase& golden, plan::LayoutPins pins) {
+  using LargeSteps = plan::LayoutPins::LargeSteps;
   const std::vector<int32_t> prompt = golden.Rows("input_ids")[0];
   for (int32_t ranks : {2, 3}) {
     ModelOptions options = Options(golden.directory(), ranks, false);
+    pins.large_steps = LargeSteps::kSame;
     options.pins = pins;
     auto threads = Served::Start(options);
     ASSERT_TRUE(threads.ok()) << threads.status();
     options = Options(golden.directory(), ranks, true);
     options.pins = pins;
+    options.pins.large_steps = ranks == 2 ? LargeSteps::kRows : LargeSteps::kSame;
     auto sharing = Served::Start(options).value();
+    options.pins.large_steps = ranks == 3 ? LargeSteps::kRows : LargeSteps::kSame;
     options.process.tcp = true;
     auto connected = Served::Start(options).value();
     int32_t position = 0;
@@ -140,7 +145,9 @@ void GiveTheSameBits(const GoldenCase& golden, const plan::LayoutPins& pins) {
       const std::vector<float> expected = (*threads)->Step(position, tokens).value();
       for (Served* processes : {sharing.get(), connected.get()}) {
         ASSERT_EQ(processes->Step(position, tokens).value(), expected);
-        EXPECT_EQ(processes->traffic, (*threads)->traffic);
+        if (processes->planned.plan.programs_size() == 0) {
+          EXPECT_EQ(processes->traffic, (*threads)->traffic);
+        }
         EXPECT_EQ(processes->traced, (*threads)->traced);
       }
       position += static_cast<int32_t>(tokens.size());
