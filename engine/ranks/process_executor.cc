@@ -97,6 +97,9 @@ class ProcessExecutorImpl : public ProcessExecutor {
   }
   std::vector<runtime::ActorProfile> Profile() const override { return front_->rank().Profile(); }
   runtime::StepMessageStats message_stats() const override { return stats_; }
+  int64_t credits_out() const override {
+    return front_->credits_out() + generation_.steps() + transport_->exchange()->credits_out();
+  }
   int process_id(int32_t rank) const override {
     return rank == 0 ? getpid() : supervisor_->rank(rank)->pid();
   }

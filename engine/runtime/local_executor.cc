@@ -143,6 +143,12 @@ void LocalExecutor::Release() {
   for (auto& thread : threads_) thread->Release();
 }
 
+int64_t LocalExecutor::credits_out() const {
+  int64_t out = region_ == nullptr ? 0 : region_->credits_out();
+  for (const auto& thread : threads_) out += thread->credits_out();
+  return out;
+}
+
 const Step& LocalExecutor::finished_step() const {
   return hung_.load() ? spare_ : steps_[finished_ % 2];
 }

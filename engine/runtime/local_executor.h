@@ -46,6 +46,7 @@ class LocalExecutor : public Executor {
   void SetStateListener(std::function<void()> listener) override;
   std::vector<ActorProfile> Profile() const override { return front().Profile(); }
 
+  int64_t credits_out() const override;
   int32_t ranks() const { return static_cast<int32_t>(threads_.size()); }
   // REQUIRES: no step is under way.
   const Rank& rank(int32_t index) const { return threads_[index]->rank(); }

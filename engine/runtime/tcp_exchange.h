@@ -44,6 +44,7 @@ class TcpExchange : public Exchange {
   bool BeginStep() override { return !failed(); }
   bool Swap(std::span<const ExchangeBlock> given, std::span<const ExchangeBlock> taken) override;
   bool Settle() override { return !failed(); }
+  int64_t credits_out() const override;
   // Of this rank alone: others fail when they next wait for it.
   void Abort() override;
   // What failed last; empty before.
