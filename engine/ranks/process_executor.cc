@@ -69,7 +69,8 @@ class ProcessExecutorImpl : public ProcessExecutor {
         runtime::Rank::Create(plan_, weights,
                               {.rank = 0,
                                .exchange = transport_->exchange(),
-                               .reference_kernels = setup.reference_kernels()});
+                               .reference_kernels = setup.reference_kernels(),
+                               .empty_operators = setup.empty_operators()});
     if (!rank.ok()) return rank.status();
     const runtime::StepLimits limits = (*rank)->limits();
     for (int i = 0; i < 3; ++i) steps_.emplace_back(limits);
