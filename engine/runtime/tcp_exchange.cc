@@ -129,12 +129,13 @@ class TcpExchange::Impl {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::vector<std::string>> Open() {
+  absl::StatusOr<std::vector<std::string>> Open(std::chrono::milliseconds to_connect) {
     const std::lock_guard lock(mutex_);
     Close();
     try {
       context_ = device_->createContext(rank_, ranks_);
-      context_->setTimeout(patience_);
+      // Gloo waits five times as long for a connection; what else waits is told how long.
+      context_->setTimeout(to_connect / 5);
       std::vector<std::string> addresses(ranks_);
       for (int32_t r = 0; r < ranks_; ++r) {
         if (r == rank_) continue;
@@ -304,7 +305,9 @@ absl::StatusOr<std::unique_ptr<TcpExchange>> TcpExchange::Create(
   return exchange;
 }
 
-absl::StatusOr<std::vector<std::string>> TcpExchange::Open() { return impl_->Open(); }
+absl::StatusOr<std::vector<std::string>> TcpExchange::Open(std::chrono::milliseconds to_connect) {
+  return impl_->Open(to_connect);
+}
 
 absl::Status TcpExchange::Connect(const std::vector<std::string>& addresses) {
   absl::Status status = impl_->Connect(addresses);

@@ -32,11 +32,13 @@ class TcpExchange : public Exchange {
   ~TcpExchange() override;
 
   // Ends the generation before and begins another: where each other rank connects to, by rank (own:
-  // empty). Bytes that only Connect understands. REQUIRES: not inside another method but Abort.
-  absl::StatusOr<std::vector<std::string>> Open();
+  // empty). Bytes that only Connect understands. to_connect: how long Connect may wait for one of
+  // the others. REQUIRES: not inside another method but Abort.
+  absl::StatusOr<std::vector<std::string>> Open(
+      std::chrono::milliseconds to_connect = std::chrono::seconds(10));
   // The addresses that the other ranks opened for this one, by rank. All ranks connect at the same
-  // time. UNAVAILABLE names the rank that could not be reached, INVALID_ARGUMENT what is no
-  // address.
+  // time. UNAVAILABLE names the rank that could not be reached, also in time; INVALID_ARGUMENT what
+  // is no address.
   absl::Status Connect(const std::vector<std::string>& addresses);
 
   std::span<uint8_t> arena() const override;

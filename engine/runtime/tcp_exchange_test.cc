@@ -148,6 +148,27 @@ TEST(TcpExchangeTest, APeerThatIsSilentIsNotWaitedForLonger) {
   EXPECT_THAT(group.exchanges[0]->failure(), HasSubstr("imed out"));
 }
 
+// A rank behind a link that is cut does not come. Gloo lets one of two connect to the other, which
+// waits; then a silent peer is seen by the exchange.
+TEST(TcpExchangeTest, APeerThatDoesNotConnectIsNotWaitedForLonger) {
+  int refused = 0;
+  for (const int32_t present : {0, 1}) {
+    auto one = *TcpExchange::Create(0, 2, kArena, "127.0.0.1", milliseconds(60'000));
+    auto other = *TcpExchange::Create(1, 2, kArena, "127.0.0.1", milliseconds(60'000));
+    const auto of_one = *one->Open(milliseconds(500));
+    const auto of_other = *other->Open(milliseconds(500));
+    const auto begin = std::chrono::steady_clock::now();
+    const absl::Status status =
+        present == 0 ? one->Connect({"", of_other[0]}) : other->Connect({of_one[1], ""});
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+    if (status.ok()) continue;
+    ++refused;
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("cannot reach rank"));
+  }
+  EXPECT_EQ(refused, 1);
+}
+
 TEST(TcpExchangeTest, AHostThatIsNotOursIsNamed) {
   const auto exchange =
       TcpExchange::Create(0, 2, kArena, "no.such.host.invalid", milliseconds(1000));
