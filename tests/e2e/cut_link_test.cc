@@ -155,7 +155,8 @@ TEST_P(CutSetupTest, IsNoticedWhileARankIsSetUp) {
   EXPECT_TRUE(Text(client.get(), 3).ok());
 }
 
-INSTANTIATE_TEST_SUITE_P(Ends, CutSetupTest, ::testing::Values(OtherHost::End::kThere));
+INSTANTIATE_TEST_SUITE_P(Ends, CutSetupTest, ::testing::Values(OtherHost::End::kThere),
+                         [](const auto&) { return "AtTheRank"; });
 
 // Two ranks that reach their front, which reaches them, but not each other: both wait, and live.
 TEST(CutBetweenRanksTest, EndsWhatRunsInTimeAndServiceComesBackByItself) {

@@ -97,7 +97,7 @@ int Process::Wait() {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
-std::vector<pid_t> Process::Children() const {
+std::vector<pid_t> ChildrenOf(pid_t parent) {
   std::vector<pid_t> children;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const std::string name = entry.path().filename().string();
@@ -107,7 +107,7 @@ std::vector<pid_t> Process::Children() const {
     std::getline(std::ifstream(entry.path() / "stat"), stat);
     const size_t end = stat.rfind(')');
     if (end == std::string::npos || end + 4 >= stat.size() || stat[end + 2] == 'Z') continue;
-    if (std::stol(stat.substr(end + 4)) == pid_) children.push_back(std::stoi(name));
+    if (std::stol(stat.substr(end + 4)) == parent) children.push_back(std::stoi(name));
   }
   return children;
 }

@@ -15,6 +15,9 @@
 
 namespace mneme::testing {
 
+// The processes that a process has started and that still run.
+std::vector<pid_t> ChildrenOf(pid_t parent);
+
 class Process {
  public:
   // full_out: its standard output is a full pipe, so that it stops at its first line until somebody
@@ -35,8 +38,7 @@ class Process {
   int Wait();
   const std::string& err() const { return err_; }  // after Wait
 
-  // The processes that it has started and that still run.
-  std::vector<pid_t> Children() const;
+  std::vector<pid_t> Children() const { return ChildrenOf(pid_); }
 
  private:
   pid_t pid_ = -1;
