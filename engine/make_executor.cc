@@ -20,6 +20,7 @@ absl::StatusOr<std::unique_ptr<runtime::Executor>> MakeProcesses(
   setup.set_round_to_bf16(options.round_to_bf16);
   setup.set_widen_to_f32(options.widen_to_f32);
   setup.set_reference_kernels(options.reference_kernels);
+  setup.set_empty_operators(options.empty_operators);
   ranks::ProcessOptions process;
   process.executable = options.process.executable;
   process.hosts = options.process.hosts;
@@ -38,6 +39,7 @@ absl::StatusOr<std::unique_ptr<runtime::Executor>> MakeExecutor(
     const PlannedModel& planned, const loader::PackedWeights& weights, const ModelOptions& options,
     uint64_t seed) {
   if (options.process.processes > 1) return MakeProcesses(planned, weights, options, seed);
+  if (options.empty_operators) return runtime::LocalExecutor::CreateEmpty(planned.plan, weights);
   return runtime::LocalExecutor::Create(planned.plan, weights, options.reference_kernels);
 }
 

@@ -65,6 +65,8 @@ struct ModelOptions {
   bool round_to_bf16 = false;
   bool widen_to_f32 = false;
   bool reference_kernels = false;
+  // Steps run, but no operator computes anything: to measure what that costs.
+  bool empty_operators = false;
   bool trace = false;  // keep what Executor::Trace reads
   // The lowest common instruction set of all ranks; nullopt: the best this machine has.
   std::optional<kernels::Isa> isa;

@@ -1,6 +1,7 @@
 #include "clients/cli/model_bench.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <numeric>
 #include <string>
@@ -12,6 +13,11 @@
 
 namespace mneme::cli {
 namespace {
+
+double Median(std::vector<double>* values) {
+  std::sort(values->begin(), values->end());
+  return (*values)[values->size() / 2];
+}
 
 class Bench {
  public:
@@ -37,8 +43,7 @@ class Bench {
       executor_.Release();
     }
     const double total = std::accumulate(seconds.begin(), seconds.end(), 0.0);
-    std::sort(seconds.begin(), seconds.end());
-    const double median = seconds[seconds.size() / 2];
+    const double median = Median(&seconds);
     const uint64_t read =
         std::accumulate(traffic.read_bytes.begin(), traffic.read_bytes.end(), uint64_t{0}) -
         traffic.read_bytes[static_cast<int>(kernels::TrafficClass::kActivations)];
@@ -120,6 +125,36 @@ absl::Status Check(const ModelBenchOptions& options, const runtime::StepLimits& 
   return absl::OkStatus();
 }
 
+// Of steps, in seconds.
+struct StepTimes {
+  std::vector<double> whole;   // from the submission to the result
+  std::vector<double> rank;    // of that, on rank 0
+  std::vector<double> beside;  // of that, by its own clock outside of operators and exchanges
+};
+
+constexpr int32_t kStepsOfATurn = 8;
+
+// Some steps, and one before them that wakes the threads and does not count.
+absl::Status Turn(const BenchStep& shape, int32_t vocab, int32_t steps, bool tables,
+                  runtime::Executor* executor, StepTimes* times) {
+  for (int32_t i = 0; i <= steps; ++i) {
+    FillBenchStep(shape, vocab, executor->limits(), tables && i == 0, executor->NextStep());
+    const auto begin = std::chrono::steady_clock::now();
+    executor->Submit();
+    const runtime::StepResult& result = executor->Wait();
+    const std::chrono::duration<double> whole = std::chrono::steady_clock::now() - begin;
+    const absl::Status status = result.status;
+    if (status.ok() && i > 0) {
+      times->whole.push_back(whole.count());
+      times->rank.push_back(result.step_seconds);
+      times->beside.push_back(result.runtime_seconds);
+    }
+    executor->Release();
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void FillBenchStep(const BenchStep& shape, int32_t vocab, const runtime::StepLimits& limits,
@@ -134,6 +169,36 @@ void FillBenchStep(const BenchStep& shape, int32_t vocab, const runtime::StepLim
     step->AddSpan(s, shape.context, tokens);
     step->AddLogitRow(step->tokens() - 1);
   }
+}
+
+absl::Status BenchRuntime(const ModelBenchOptions& options, int32_t vocab, runtime::Executor* real,
+                          runtime::Executor* empty, std::ostream& out) {
+  if (absl::Status s = Check(options, real->limits()); !s.ok()) return s;
+  const auto run = [&](const char* name, const BenchStep& shape) -> absl::Status {
+    StepTimes with;
+    StepTimes without;
+    for (int32_t done = 0; done < options.steps; done += kStepsOfATurn) {
+      const int32_t steps = std::min(kStepsOfATurn, options.steps - done);
+      if (absl::Status s = Turn(shape, vocab, steps, done == 0, real, &with); !s.ok()) return s;
+      if (absl::Status s = Turn(shape, vocab, steps, done == 0, empty, &without); !s.ok()) return s;
+    }
+    const double step = Median(&with.whole);
+    const auto print = [&](const char* what, double seconds) {
+      out << absl::StrFormat("    %-40s %9.1f us  %6.3f %%\n", what, seconds * 1e6,
+                             100 * seconds / step);
+    };
+    out << absl::StrFormat("%-8s %4d x %-4d %9.1f us\n", name, shape.sequences, shape.rows,
+                           step * 1e6);
+    print("without operators", Median(&without.whole));
+    print("without operators, on rank 0", Median(&without.rank));
+    print("beside operators and exchanges", Median(&with.beside));
+    return absl::OkStatus();
+  };
+  for (int32_t batch : options.batches) {
+    if (absl::Status s = run("decode", {batch, options.context, 1}); !s.ok()) return s;
+  }
+  if (options.prefill == 0) return absl::OkStatus();
+  return run("prefill", {1, 0, options.prefill});
 }
 
 absl::Status BenchModel(const ModelBenchOptions& options, int32_t vocab,

@@ -39,6 +39,15 @@ void FillBenchStep(const BenchStep& shape, int32_t vocab, const runtime::StepLim
 absl::Status BenchModel(const ModelBenchOptions& options, int32_t vocab,
                         runtime::Executor* executor, std::ostream& out);
 
+// What the runtime takes for itself: by turns some steps on `real` and as many on `empty`, an
+// executor of the same plan whose operators do nothing (ModelOptions::empty_operators). Prints for
+// each kind of step medians and their shares of the whole step: what a step without operators takes
+// from its submission to its result and on rank 0 alone, and what rank 0 spends beside operators
+// and exchanges by its own clock (StepResult::runtime_seconds) in real steps. Errors: those of
+// BenchModel.
+absl::Status BenchRuntime(const ModelBenchOptions& options, int32_t vocab, runtime::Executor* real,
+                          runtime::Executor* empty, std::ostream& out);
+
 }  // namespace mneme::cli
 
 #endif  // MNEME_CLIENTS_CLI_MODEL_BENCH_H_

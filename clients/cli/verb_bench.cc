@@ -20,8 +20,9 @@ absl::StatusOr<loader::PackedWeights> Weights(const PlannedModel& planned,
   return made_up ? GenerateModel(planned, kSeed) : PackModel(planned, options);
 }
 
+// runtime: its own cost, in place of the steps'.
 absl::Status Bench(const Invocation& invocation, const ModelFlags& model, const ShapeFlags& shape,
-                   ModelBenchOptions bench) {
+                   ModelBenchOptions bench, bool runtime) {
   const absl::StatusOr<PlannedModel> planned = shape.Plan(model, invocation.executable);
   if (!planned.ok()) return planned.status();
   const absl::StatusOr<ModelOptions> options = model.ToOptions();
@@ -38,8 +39,13 @@ absl::Status Bench(const Invocation& invocation, const ModelFlags& model, const 
                      : options->process.processes > 1 ? " processes"
                                                       : " ranks")
                  << ", context " << bench.context << ", " << bench.steps << " steps each\n";
-  return BenchModel(bench, static_cast<int32_t>(planned->checkpoint.model.vocab_size),
-                    executor->get(), invocation.out);
+  const auto vocab = static_cast<int32_t>(planned->checkpoint.model.vocab_size);
+  if (!runtime) return BenchModel(bench, vocab, executor->get(), invocation.out);
+  ModelOptions nothing = *options;
+  nothing.empty_operators = true;
+  const auto empty = MakeExecutor(*planned, *weights, nothing, kSeed);
+  if (!empty.ok()) return empty.status();
+  return BenchRuntime(bench, vocab, executor->get(), empty->get(), invocation.out);
 }
 
 }  // namespace
@@ -49,6 +55,7 @@ int RunBench(const Invocation& invocation) {
   ShapeFlags shape;
   ModelBenchOptions bench;
   int32_t batch = 0;
+  bool empty_operators = false;
   FlagTable flags("bench", "model",
                   "Times the steps of a model without schedule and gRPC: decode at several batch "
                   "sizes and a prefill, with the bytes read, the machine's limit and the time by "
@@ -60,13 +67,16 @@ int RunBench(const Invocation& invocation) {
             "Tokens that each sequence has before a decode step.");
   flags.Add("prefill", &bench.prefill, {0, 1 << 20}, "N", "Tokens of the prefill; 0: none.");
   flags.Add("steps", &bench.steps, {1, 1 << 20}, "N", "Steps of each kind.");
+  flags.Add("empty-operators", &empty_operators,
+            "Measure the runtime's own cost instead: steps by turns as they are and with operators "
+            "that do nothing, though ranks exchange.");
   int exit_status = 0;
   if (!ParseFlags(invocation, &flags, 1, &exit_status)) return exit_status;
   if (flags.positionals() != std::vector<std::string>{"model"}) {
     return Fail(invocation, "bench", absl::InvalidArgumentError("what to measure: `bench model`"));
   }
   if (batch > 0) bench.batches = {batch};
-  const absl::Status status = Bench(invocation, model, shape, bench);
+  const absl::Status status = Bench(invocation, model, shape, bench, empty_operators);
   return status.ok() ? 0 : Fail(invocation, "bench", status);
 }
 

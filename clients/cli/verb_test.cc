@@ -149,6 +149,17 @@ TEST(BenchTest, TimesTheStepsOfAModel) {
               HasSubstr("a context of 1024 and a prefill of 64 must fit 1024 positions"));
 }
 
+TEST(BenchTest, TimesTheRuntimeAlone) {
+  const Outcome outcome = Mneme({"bench", "model", "--model", kModel, "--ranks=2", "--batch=3",
+                                 "--prefill=20", "--steps=3", "--empty-operators"});
+  EXPECT_EQ(outcome.exit_status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("decode      3 x 1"));
+  EXPECT_THAT(outcome.out, HasSubstr("prefill     1 x 20"));
+  EXPECT_THAT(outcome.out, HasSubstr("without operators"));
+  EXPECT_EQ(Mneme({"bench", "model", "--model", kModel, "--batch=65", "--empty-operators"}).err,
+            "mneme bench: INVALID_ARGUMENT: a batch of 65 sequences is more than the plan's 64\n");
+}
+
 TEST(TokenizeTest, AnswersEachLineAndGoesOnAfterABadOne) {
   const Outcome outcome = Mneme({"tokenize", "--tokenizer", kModel, "--json"},
                                 "{\"text\": \"hacker: n.\", \"add_special\": true}\n"

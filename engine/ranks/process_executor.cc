@@ -31,8 +31,6 @@ using runtime::StepResult;
 
 constexpr std::chrono::milliseconds kConnectPatience{5000};
 constexpr std::chrono::milliseconds kReasonPatience{500};
-// Far longer than any operator: who is gone or hangs is found otherwise, and sooner.
-constexpr std::chrono::milliseconds kExchangePatience{120'000};
 
 class ProcessExecutorImpl : public ProcessExecutor {
  public:
@@ -61,7 +59,7 @@ class ProcessExecutorImpl : public ProcessExecutor {
     setup.set_spin_us(spin.count());
     setup.set_transport(Tcp() ? v1::RankSetup::TCP : v1::RankSetup::SHARED_MEMORY);
     setup.set_bind_host(options_.bind_host);
-    setup.set_exchange_timeout_ms(kExchangePatience.count());
+    setup.set_exchange_timeout_ms(ExchangePatienceMs());
     absl::StatusOr<std::unique_ptr<Transport>> transport = MakeFrontTransport(setup);
     if (!transport.ok()) return transport.status();
     transport_ = *std::move(transport);
@@ -69,7 +67,8 @@ class ProcessExecutorImpl : public ProcessExecutor {
         runtime::Rank::Create(plan_, weights,
                               {.rank = 0,
                                .exchange = transport_->exchange(),
-                               .reference_kernels = setup.reference_kernels()});
+                               .reference_kernels = setup.reference_kernels(),
+                               .empty_operators = setup.empty_operators()});
     if (!rank.ok()) return rank.status();
     const runtime::StepLimits limits = (*rank)->limits();
     for (int i = 0; i < 3; ++i) steps_.emplace_back(limits);
@@ -97,6 +96,9 @@ class ProcessExecutorImpl : public ProcessExecutor {
   }
   std::vector<runtime::ActorProfile> Profile() const override { return front_->rank().Profile(); }
   runtime::StepMessageStats message_stats() const override { return stats_; }
+  int64_t credits_out() const override {
+    return front_->credits_out() + generation_.steps() + transport_->exchange()->credits_out();
+  }
   int process_id(int32_t rank) const override {
     return rank == 0 ? getpid() : supervisor_->rank(rank)->pid();
   }
@@ -171,6 +173,12 @@ class ProcessExecutorImpl : public ProcessExecutor {
   Clock::duration Patience() const {
     return std::chrono::duration_cast<Clock::duration>(
         std::chrono::duration<double>(options_.rank_timeout_seconds));
+  }
+  // Longer than a rank that is not given up can be late: who is gone or hangs is found otherwise,
+  // and sooner. What is left are ranks that live and cannot reach each other.
+  int64_t ExchangePatienceMs() const {
+    const double seconds = options_.rank_timeout_seconds + 2 * options_.hang.seconds;
+    return static_cast<int64_t>(1000 * seconds);
   }
   RemoteRank::GivenUp GivenUp() const {
     return [this] { return generation_.given_up(); };

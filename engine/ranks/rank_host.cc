@@ -24,8 +24,10 @@ using Clock = Channel::Clock;
 
 // How long a connection may take to say who it is.
 constexpr std::chrono::seconds kIntroduction{5};
-// A link that acknowledges nothing for so long is cut.
-constexpr int kDeadLinkMs = 20'000;
+// A link that acknowledges nothing for so long is cut, also when there is nothing to send: a peer
+// is asked whether it is there.
+constexpr int kDeadLinkMs = 10'000;
+constexpr int kAskSeconds = 2;
 
 enum class Role : uint8_t { kFront = 1, kControl = 2 };
 
@@ -70,6 +72,8 @@ void SetOptions(int socket) {
   const int one = 1;
   setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+  setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &kAskSeconds, sizeof kAskSeconds);
+  setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &kAskSeconds, sizeof kAskSeconds);
   setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &kDeadLinkMs, sizeof kDeadLinkMs);
 }
 

@@ -160,6 +160,7 @@ class RankServer {
                               {.rank = setup_.rank(),
                                .exchange = transport_->exchange(),
                                .reference_kernels = setup_.reference_kernels(),
+                               .empty_operators = setup_.empty_operators(),
                                .test_hang = &test_hang_});
     if (!rank.ok()) return rank.status();
     rank_ = *std::move(rank);

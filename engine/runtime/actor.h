@@ -122,6 +122,10 @@ struct ActorBinding {
 // or a weight type that its kernel does not read.
 absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding);
 
+// In place of an operator's actor one that does nothing, to measure what there is beside operators.
+// Null for operators that exchange: whoever waits for this rank would wait for ever.
+std::unique_ptr<Actor> MakeEmptyActor(v1::OperatorKind kind);
+
 // The families that MakeActor asks; null for operators of another family.
 std::unique_ptr<Actor> MakeDenseActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeLinearActor(const ActorBinding& binding);

@@ -47,6 +47,12 @@ class CreditEdge {
     return written_.load(std::memory_order_acquire) != released_.load(std::memory_order_relaxed);
   }
 
+  // Slots that are written and not released. Any thread.
+  uint32_t in_use() const {
+    const uint32_t released = released_.load(std::memory_order_acquire);
+    return written_.load(std::memory_order_acquire) - released;
+  }
+
   // Any thread: a consumer that waits, or will wait with nothing written, gets false.
   void Close();
 

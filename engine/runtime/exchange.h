@@ -3,8 +3,8 @@
 // merges) is the actors' business, so all transports give the same bits.
 //
 // A register lies at the same offset of every rank's arena. Ranks call the same operations in the
-// same order. All methods but Abort and failed are for the rank's own thread. Nothing allocates
-// after the start.
+// same order. All methods but Abort and those that say so are for the rank's own thread. Nothing
+// allocates after the start.
 #ifndef MNEME_ENGINE_RUNTIME_EXCHANGE_H_
 #define MNEME_ENGINE_RUNTIME_EXCHANGE_H_
 
@@ -50,7 +50,11 @@ class Exchange {
   // Ends the waits of all ranks, now and later; any thread. Swap and Settle then return false, and
   // what was taken is undefined.
   virtual void Abort() = 0;
+  // Any thread.
   bool failed() const { return failed_.load(std::memory_order_acquire); }
+  // What of the ranks' operations is not over, as far as this end sees: 0 between steps. Any
+  // thread.
+  virtual int64_t credits_out() const = 0;
   // The rank is inside an operation: it may be others that it waits for. Any thread.
   bool waiting() const { return waiting_.load(std::memory_order_relaxed); }
 

@@ -87,6 +87,9 @@ class Executor {
   // Since the start. The schedule's thread.
   virtual StepMessageStats message_stats() const { return {}; }
 
+  // What was handed out and not given back: steps, results, places of ranks in their exchanges. 0
+  // when no step is under way. Any thread.
+  virtual int64_t credits_out() const { return 0; }
   // Any thread. While it is not ready, steps end with UNAVAILABLE at once.
   virtual ExecutorState state() const { return {}; }
   // OK, or why it is, or last was, not ready. Any thread.

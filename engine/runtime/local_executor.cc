@@ -8,6 +8,17 @@ namespace mneme::runtime {
 absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::Create(
     const v1::Plan& plan, const loader::PackedWeights& weights, bool reference_kernels,
     const HangOptions& hang) {
+  return Bind(plan, weights, {.reference_kernels = reference_kernels}, hang);
+}
+
+absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::CreateEmpty(
+    const v1::Plan& plan, const loader::PackedWeights& weights) {
+  return Bind(plan, weights, {.empty_operators = true}, {});
+}
+
+absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::Bind(
+    const v1::Plan& plan, const loader::PackedWeights& weights, const RankOptions& options,
+    const HangOptions& hang) {
   const int32_t ranks = plan.cluster().ranks();
   std::unique_ptr<SharedRegion> region;
   std::vector<std::unique_ptr<SharedExchange>> exchanges(ranks);
@@ -23,12 +34,11 @@ absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::Create(
   std::vector<std::unique_ptr<Rank>> bound;
   bound.reserve(ranks);
   for (int32_t r = 0; r < ranks; ++r) {
-    absl::StatusOr<std::unique_ptr<Rank>> rank =
-        Rank::Create(plan, weights,
-                     {.rank = r,
-                      .exchange = exchanges[r].get(),
-                      .reference_kernels = reference_kernels,
-                      .test_hang = r == hang.test_rank ? hang.test_hang : nullptr});
+    RankOptions own = options;
+    own.rank = r;
+    own.exchange = exchanges[r].get();
+    if (r == hang.test_rank) own.test_hang = hang.test_hang;
+    absl::StatusOr<std::unique_ptr<Rank>> rank = Rank::Create(plan, weights, own);
     if (!rank.ok()) return rank.status();
     bound.push_back(*std::move(rank));
   }
@@ -141,6 +151,12 @@ LocalExecutor::Clock::time_point LocalExecutor::ExpectedEnd() const {
 void LocalExecutor::Release() {
   if (hung_.load()) return;
   for (auto& thread : threads_) thread->Release();
+}
+
+int64_t LocalExecutor::credits_out() const {
+  int64_t out = region_ == nullptr ? 0 : region_->credits_out();
+  for (const auto& thread : threads_) out += thread->credits_out();
+  return out;
 }
 
 const Step& LocalExecutor::finished_step() const {

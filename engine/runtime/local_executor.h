@@ -28,6 +28,9 @@ class LocalExecutor : public Executor {
                                                                const loader::PackedWeights& weights,
                                                                bool reference_kernels,
                                                                const HangOptions& hang = {});
+  // The same with operators that do nothing: rank.h.
+  static absl::StatusOr<std::unique_ptr<LocalExecutor>> CreateEmpty(
+      const v1::Plan& plan, const loader::PackedWeights& weights);
   // Waits for the steps under way.
   ~LocalExecutor() override;
 
@@ -46,6 +49,7 @@ class LocalExecutor : public Executor {
   void SetStateListener(std::function<void()> listener) override;
   std::vector<ActorProfile> Profile() const override { return front().Profile(); }
 
+  int64_t credits_out() const override;
   int32_t ranks() const { return static_cast<int32_t>(threads_.size()); }
   // REQUIRES: no step is under way.
   const Rank& rank(int32_t index) const { return threads_[index]->rank(); }
@@ -53,6 +57,11 @@ class LocalExecutor : public Executor {
  private:
   using Clock = std::chrono::steady_clock;
 
+  // options: of all ranks, without number and exchange.
+  static absl::StatusOr<std::unique_ptr<LocalExecutor>> Bind(const v1::Plan& plan,
+                                                             const loader::PackedWeights& weights,
+                                                             const RankOptions& options,
+                                                             const HangOptions& hang);
   LocalExecutor(std::unique_ptr<SharedRegion> region,
                 std::vector<std::unique_ptr<SharedExchange>> exchanges, const StepLimits& limits);
 

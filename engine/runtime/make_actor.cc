@@ -25,6 +25,11 @@ bool Reads(v1::OperatorKind kind, int operand, v1::ElementType type) {
   }
 }
 
+class EmptyActor : public Actor {
+ public:
+  kernels::Traffic Fire(const StepContext&) override { return {}; }
+};
+
 absl::Status CheckWeightTypes(const v1::Plan& plan, const v1::Actor& actor) {
   for (int i = 0; i < actor.weights_size(); ++i) {
     if (actor.weights(i) < 0) continue;
@@ -38,6 +43,18 @@ absl::Status CheckWeightTypes(const v1::Plan& plan, const v1::Actor& actor) {
 }
 
 }  // namespace
+
+std::unique_ptr<Actor> MakeEmptyActor(v1::OperatorKind kind) {
+  switch (kind) {
+    case v1::ALL_REDUCE:
+    case v1::ALL_GATHER:
+    case v1::REDUCE_SCATTER:
+    case v1::PRODUCT_KEY_MERGE:
+      return nullptr;
+    default:
+      return std::make_unique<EmptyActor>();
+  }
+}
 
 absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding) {
   if (absl::Status s = CheckWeightTypes(binding.plan, binding.actor); !s.ok()) return s;

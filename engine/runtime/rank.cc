@@ -178,6 +178,9 @@ absl::Status Rank::BindActors() {
           MakeActor({program.plan, actor, program.registers, weights_, kv_caches_, *isa,
                      options_.reference_kernels, options_.rank, options_.exchange});
       if (!made.ok()) return made.status();
+      if (options_.empty_operators) {
+        if (auto empty = MakeEmptyActor(actor.kind()); empty != nullptr) *made = std::move(empty);
+      }
       scratch_bytes = std::max(scratch_bytes, (*made)->ScratchBytes());
       const bool logit_rows =
           actor.outputs_size() > 0 && program.registers[actor.outputs(0)].logit_rows;

@@ -27,6 +27,9 @@ struct RankOptions {
   int32_t rank = 0;
   Exchange* exchange = nullptr;    // this rank's end, with its arena; outlives the rank
   bool reference_kernels = false;  // the plain-loop definitions of the operators
+  // Actors fire and exchange, but no operator computes anything: what is left is the runtime's own
+  // cost. What steps give makes no sense then.
+  bool empty_operators = false;
   // For tests: Run does not begin while this is true.
   const std::atomic<bool>* test_hang = nullptr;
 };

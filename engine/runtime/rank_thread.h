@@ -42,6 +42,8 @@ class RankThread {
 
   // Any thread. Steps are under way.
   bool busy() const { return busy_.load(std::memory_order_relaxed) > 0; }
+  // Any thread. Steps and results that were not given back.
+  int64_t credits_out() const { return int64_t{submitted_.in_use()} + finished_.in_use(); }
   // Any thread: the rank hangs, nobody waits for it any more.
   void Fail(const std::string& why);
 

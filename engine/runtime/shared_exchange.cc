@@ -161,6 +161,22 @@ void SharedRegion::Abort() {
   }
 }
 
+int64_t SharedRegion::credits_out() const {
+  int32_t ahead = 0;
+  int32_t behind = 0;
+  int64_t asleep = 0;
+  const uint32_t own = place(0).arrivals.load(std::memory_order_seq_cst);
+  for (int32_t rank = 0; rank < ranks_; ++rank) {
+    // Counts wrap.
+    const auto lead =
+        static_cast<int32_t>(place(rank).arrivals.load(std::memory_order_seq_cst) - own);
+    ahead = std::max(ahead, lead);
+    behind = std::min(behind, lead);
+    asleep += place(rank).sleepers.load(std::memory_order_seq_cst);
+  }
+  return int64_t{ahead} - behind + asleep;
+}
+
 bool SharedExchange::Swap(std::span<const ExchangeBlock>, std::span<const ExchangeBlock> taken) {
   region_.Arrive(rank());
   const bool takes =

@@ -51,6 +51,8 @@ class SharedRegion {
   bool AwaitAll(int32_t rank, std::chrono::microseconds spin);
   void Abort();
   bool aborted() const;
+  // Meetings that some ranks have come to and others not yet, and ranks asleep.
+  int64_t credits_out() const;
   // As new. REQUIRES: no rank is inside any method.
   void Reset();
 
@@ -82,6 +84,7 @@ class SharedExchange : public Exchange {
   bool Settle() override { return Meet(); }
   // Of all ranks.
   void Abort() override;
+  int64_t credits_out() const override { return region_.credits_out(); }
   // After SharedRegion::Reset.
   void Restart() { Recover(); }
 

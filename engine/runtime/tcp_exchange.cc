@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -128,12 +129,13 @@ class TcpExchange::Impl {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::vector<std::string>> Open() {
+  absl::StatusOr<std::vector<std::string>> Open(std::chrono::milliseconds to_connect) {
     const std::lock_guard lock(mutex_);
     Close();
     try {
       context_ = device_->createContext(rank_, ranks_);
-      context_->setTimeout(patience_);
+      // Gloo waits five times as long for a connection; what else waits is told how long.
+      context_->setTimeout(to_connect / 5);
       std::vector<std::string> addresses(ranks_);
       for (int32_t r = 0; r < ranks_; ++r) {
         if (r == rank_) continue;
@@ -179,6 +181,7 @@ class TcpExchange::Impl {
       peer->from_packed = view(peer->packed_out.span());
     }
     swaps_ = 0;
+    under_way_.store(0, std::memory_order_relaxed);
     return absl::OkStatus();
   }
 
@@ -218,6 +221,7 @@ class TcpExchange::Impl {
   const uint8_t* ArenaOf(int32_t other) const {
     return other == rank_ ? arena_.data() : peers_[other]->mirror.data();
   }
+  int64_t under_way() const { return under_way_.load(std::memory_order_relaxed); }
   std::string failure() const {
     const std::lock_guard lock(mutex_);
     return failure_;
@@ -235,6 +239,9 @@ class TcpExchange::Impl {
     context_.reset();
   }
 
+  // The rank's thread alone changes the count.
+  void Count(int64_t change) { under_way_.store(under_way() + change, std::memory_order_relaxed); }
+
   void Post(int32_t r, const ExchangeBlock& given, const ExchangeBlock& taken) {
     if (r == rank_) return;
     Peer& peer = *peers_[r];
@@ -243,6 +250,7 @@ class TcpExchange::Impl {
     if (taken.bytes() > 0) {
       const bool direct = Contiguous(taken);
       peer.receiving = direct ? peer.to_mirror.get() : peer.to_packed.get();
+      Count(1);
       peer.receiving->recv(r, swaps_, direct ? static_cast<size_t>(taken.offset) : 0,
                            static_cast<size_t>(taken.bytes()));
     }
@@ -250,6 +258,7 @@ class TcpExchange::Impl {
       const bool direct = Contiguous(given);
       if (!direct) Pack(given, arena_.data(), peer.packed_out.data());
       peer.sending = direct ? peer.from_arena.get() : peer.from_packed.get();
+      Count(1);
       peer.sending->send(r, swaps_, direct ? static_cast<size_t>(given.offset) : 0,
                          static_cast<size_t>(given.bytes()));
     }
@@ -259,9 +268,13 @@ class TcpExchange::Impl {
     Peer& peer = *peers_[r];
     if (peer.receiving != nullptr) {
       if (!peer.receiving->waitRecv(patience_)) return false;
+      Count(-1);
       if (!Contiguous(taken)) Unpack(taken, peer.packed_in.data(), peer.mirror.data());
     }
-    return peer.sending == nullptr || peer.sending->waitSend(patience_);
+    if (peer.sending == nullptr) return true;
+    if (!peer.sending->waitSend(patience_)) return false;
+    Count(-1);
+    return true;
   }
 
   const int32_t rank_;
@@ -273,6 +286,7 @@ class TcpExchange::Impl {
   std::shared_ptr<gloo::transport::Context> context_;
   size_t address_bytes_ = 0;  // of each that Open gave
   uint64_t swaps_ = 0;
+  std::atomic<int64_t> under_way_{0};  // sends and receives
   mutable std::mutex mutex_;  // of the views, between Abort and the rank's thread, and failure_
   std::string failure_;
 };
@@ -291,7 +305,9 @@ absl::StatusOr<std::unique_ptr<TcpExchange>> TcpExchange::Create(
   return exchange;
 }
 
-absl::StatusOr<std::vector<std::string>> TcpExchange::Open() { return impl_->Open(); }
+absl::StatusOr<std::vector<std::string>> TcpExchange::Open(std::chrono::milliseconds to_connect) {
+  return impl_->Open(to_connect);
+}
 
 absl::Status TcpExchange::Connect(const std::vector<std::string>& addresses) {
   absl::Status status = impl_->Connect(addresses);
@@ -301,6 +317,7 @@ absl::Status TcpExchange::Connect(const std::vector<std::string>& addresses) {
 
 std::span<uint8_t> TcpExchange::arena() const { return impl_->arena(); }
 const uint8_t* TcpExchange::ArenaOf(int32_t other) const { return impl_->ArenaOf(other); }
+int64_t TcpExchange::credits_out() const { return impl_->under_way(); }
 std::string TcpExchange::failure() const { return impl_->failure(); }
 
 bool TcpExchange::Swap(std::span<const ExchangeBlock> given, std::span<const ExchangeBlock> taken) {

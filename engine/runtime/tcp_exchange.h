@@ -32,11 +32,13 @@ class TcpExchange : public Exchange {
   ~TcpExchange() override;
 
   // Ends the generation before and begins another: where each other rank connects to, by rank (own:
-  // empty). Bytes that only Connect understands. REQUIRES: not inside another method but Abort.
-  absl::StatusOr<std::vector<std::string>> Open();
+  // empty). Bytes that only Connect understands. to_connect: how long Connect may wait for one of
+  // the others. REQUIRES: not inside another method but Abort.
+  absl::StatusOr<std::vector<std::string>> Open(
+      std::chrono::milliseconds to_connect = std::chrono::seconds(10));
   // The addresses that the other ranks opened for this one, by rank. All ranks connect at the same
-  // time. UNAVAILABLE names the rank that could not be reached, INVALID_ARGUMENT what is no
-  // address.
+  // time. UNAVAILABLE names the rank that could not be reached, also in time; INVALID_ARGUMENT what
+  // is no address.
   absl::Status Connect(const std::vector<std::string>& addresses);
 
   std::span<uint8_t> arena() const override;
@@ -44,6 +46,7 @@ class TcpExchange : public Exchange {
   bool BeginStep() override { return !failed(); }
   bool Swap(std::span<const ExchangeBlock> given, std::span<const ExchangeBlock> taken) override;
   bool Settle() override { return !failed(); }
+  int64_t credits_out() const override;
   // Of this rank alone: others fail when they next wait for it.
   void Abort() override;
   // What failed last; empty before.

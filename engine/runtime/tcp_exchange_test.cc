@@ -148,6 +148,24 @@ TEST(TcpExchangeTest, APeerThatIsSilentIsNotWaitedForLonger) {
   EXPECT_THAT(group.exchanges[0]->failure(), HasSubstr("imed out"));
 }
 
+// A rank behind a link that is cut does not come. Gloo lets one of two connect to the other, which
+// waits; which one changes with the ports that they happen to get.
+TEST(TcpExchangeTest, APeerThatDoesNotConnectIsNotWaitedForLonger) {
+  auto one = *TcpExchange::Create(0, 2, kArena, "127.0.0.1", milliseconds(60'000));
+  auto other = *TcpExchange::Create(1, 2, kArena, "127.0.0.1", milliseconds(60'000));
+  absl::Status status;
+  auto begin = std::chrono::steady_clock::now();
+  for (int attempt = 0; attempt < 100 && status.ok(); ++attempt) {
+    ASSERT_TRUE(one->Open(milliseconds(500)).ok());
+    const std::string address = (*other->Open(milliseconds(500)))[0];
+    begin = std::chrono::steady_clock::now();
+    status = one->Connect({"", address});
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("rank 0 cannot reach rank 1"));
+}
+
 TEST(TcpExchangeTest, AHostThatIsNotOursIsNamed) {
   const auto exchange =
       TcpExchange::Create(0, 2, kArena, "no.such.host.invalid", milliseconds(1000));

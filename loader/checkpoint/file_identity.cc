@@ -34,7 +34,8 @@ absl::StatusOr<std::vector<FileIdentity>> IdentifyFiles(const Checkpoint& checkp
   files.push_back({BaseName(config), static_cast<int64_t>(text->size()), Hash(*text)});
   std::map<std::string, std::string> headers;  // by path
   for (const auto& [name, tensor] : checkpoint.files->tensors()) {
-    absl::StrAppend(&headers[tensor.file], name, " ", tensor.Describe(), "\n");
+    absl::StrAppend(&headers[tensor.file], name, " ", tensor.Describe(), " at ", tensor.place,
+                    "\n");
   }
   for (const auto& [path, header] : headers) {
     std::error_code error;

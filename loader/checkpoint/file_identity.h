@@ -15,8 +15,8 @@ namespace mneme::loader {
 struct FileIdentity {
   std::string name;  // inside the checkpoint's folder
   int64_t bytes = 0;
-  // 16 hexadecimal digits (XXH3): of a config all of it; of a file of tensors their names, types
-  // and shapes. The elements are not read.
+  // 16 hexadecimal digits (XXH3): of a config all of it; of a file of tensors their names, types,
+  // shapes and places. The elements are not read.
   std::string hash;
 
   bool operator==(const FileIdentity&) const = default;

@@ -56,6 +56,27 @@ TEST(FileIdentityTest, AFileOfTheSameSizeWithOtherTensorsIsNamed) {
             "config.yaml: its text has hash 0 here, 3 there");
 }
 
+// Tensors of one shape in each other's place: all else is equal.
+TEST(FileIdentityTest, TensorsInOtherPlacesAreAnotherFile) {
+  const std::string copy = Copy("ultramem_v2");
+  std::fstream file(copy + "/model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+  std::string head(1 << 14, 0);
+  file.read(head.data(), static_cast<std::streamsize>(head.size()));
+  file.clear();
+  for (const char norm : {'q', 'k'}) {
+    const std::string name = std::string("blocks.0.") + norm + "_norm.weight";
+    const size_t at = head.find(name);
+    ASSERT_NE(at, std::string::npos);
+    file.seekp(static_cast<std::streamoff>(at) + 9);
+    file.put(norm == 'q' ? 'k' : 'q');
+  }
+  file.close();
+  const std::vector<FileIdentity> here = Identify("tests/golden/ultramem_v2");
+  const std::vector<FileIdentity> there = Identify(copy);
+  EXPECT_EQ(FileDifference(here, there), "model.safetensors: its header has hash " + here[1].hash +
+                                             " here, " + there[1].hash + " there");
+}
+
 TEST(FileIdentityTest, AFileThatOnlyOneHasIsNamed) {
   EXPECT_EQ(FileDifference({{"a", 5, "0"}}, {}), "a: is here, not there");
   EXPECT_EQ(FileDifference({}, {{"a", 5, "0"}}), "a: is there, not here");

@@ -26,6 +26,9 @@ struct StoredTensor {
   StoredDType dtype = StoredDType::kF32;
   std::vector<int64_t> shape;
   std::span<const uint8_t> bytes;
+  // Where its first element lies, in bytes: from the beginning of a safetensors file's data, or of
+  // a whole model.pt.
+  int64_t place = 0;
 
   // Product of the shape; 1 for a scalar.
   int64_t elements() const;

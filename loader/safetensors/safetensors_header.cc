@@ -124,6 +124,7 @@ absl::StatusOr<StoredTensor> MakeTensor(const std::string& name, const HeaderEnt
     return malformed(absl::StrCat(tensor.Describe(), " has ", bytes, " bytes, but ", offsets,
                                   " span ", entry.end - entry.begin));
   }
+  tensor.place = entry.begin;
   tensor.bytes = data.subspan(static_cast<size_t>(entry.begin), static_cast<size_t>(bytes));
   return tensor;
 }

@@ -145,8 +145,9 @@ class Builder {
                                     ShapeString(pickled.strides), ", leaves its storage of ",
                                     pickled.storage_elements));
     }
+    const int64_t offset = elements == 0 ? 0 : pickled.offset;
+    tensor.place = storage->data() - file_.data() + offset * width;
     if (elements == 0 || IsContiguous(pickled)) {
-      const int64_t offset = elements == 0 ? 0 : pickled.offset;
       tensor.bytes = storage->subspan(static_cast<size_t>(offset * width),
                                       static_cast<size_t>(elements * width));
     } else {

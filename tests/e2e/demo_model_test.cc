@@ -4,10 +4,12 @@
 #include <sstream>
 
 #include "clients/cli/command_line.h"
+#include "clients/cli/invocation.h"
 #include "clients/cli/verbs.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/e2e/process.h"
 #include "tests/e2e/served_model.h"
 
 namespace mneme::testing {
@@ -34,16 +36,37 @@ Json Reference() {
   return Json::parse(file)["ultramem"];
 }
 
-TEST(DemoModelTest, LossesAreTheTrainers) {
+// Threads, or processes, that share a step's work.
+struct Ranks {
+  int32_t ranks = 1;
+  bool processes = false;
+
+  std::string name() const {
+    return std::to_string(ranks) + (processes ? "Processes" : ranks == 1 ? "Thread" : "Threads");
+  }
+};
+
+class DemoModelRanksTest : public ::testing::TestWithParam<Ranks> {};
+
+INSTANTIATE_TEST_SUITE_P(On, DemoModelRanksTest,
+                         ::testing::Values(Ranks{1}, Ranks{2}, Ranks{3}, Ranks{2, true}),
+                         [](const auto& info) { return info.param.name(); });
+
+TEST_P(DemoModelRanksTest, LossesAreTheTrainers) {
 #if defined(__SANITIZE_ADDRESS__)
   GTEST_SKIP() << "22,000 tokens take many minutes; the golden models run the same code";
 #endif
   const Json reference = Reference();
+  // The other text on one rank only: it tells about the model, not about ranks.
   for (const std::string text : {"heldout", "seen"}) {
-    const Outcome outcome = Mneme({"eval", "--model", kDemoModel, "--perplexity",
-                                   "models/demo/testdata/" + text + ".txt", "--json"});
-    ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
-    const Json got = Json::parse(outcome.out);
+    if (text == "seen" && GetParam().ranks > 1) continue;
+    const std::string ranks = std::to_string(GetParam().ranks);
+    Process process({"eval", "--model", kDemoModel, "--perplexity",
+                     "models/demo/testdata/" + text + ".txt", "--json",
+                     (GetParam().processes ? "--processes=" : "--ranks=") + ranks});
+    const std::string out = process.ReadRest();
+    ASSERT_EQ(process.Wait(), 0) << process.err();
+    const Json got = Json::parse(out);
     for (const char* count : {"windows", "predictions", "tokens", "bytes"}) {
       EXPECT_EQ(got[count], reference[text][count]) << text << " " << count;
     }
@@ -58,9 +81,16 @@ TEST(DemoModelTest, LossesAreTheTrainers) {
 
 // Greedy tokens equal the reference's up to the first place where the best two logits are nearer
 // than float32 rounding can tell apart.
-TEST(DemoModelTest, GreedyTokensAreTheTrainersUpToTheFirstNearTie) {
+TEST_P(DemoModelRanksTest, GreedyTokensAreTheTrainersUpToTheFirstNearTie) {
   constexpr float kNearTie = 0.01f;
-  ServedModel served(kDemoModel);
+  ServingOptions options = ServedModel::Options(kDemoModel);
+  options.ranks = GetParam().ranks;
+  if (GetParam().processes) {
+    options.process.processes = GetParam().ranks;
+    options.process.executable = "clients/cli/mneme";
+    options.process.build = cli::kVersion;
+  }
+  ServedModel served(options, {});
   ASSERT_TRUE(served.status().ok()) << served.status();
   const Json reference = Reference();
   for (const Json& entry : reference["greedy"]) {

@@ -1,12 +1,15 @@
 #include "tests/e2e/process.h"
 
 #include <fcntl.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/codegen/client_unary_call.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -94,7 +97,7 @@ int Process::Wait() {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
-std::vector<pid_t> Process::Children() const {
+std::vector<pid_t> ChildrenOf(pid_t parent) {
   std::vector<pid_t> children;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const std::string name = entry.path().filename().string();
@@ -104,15 +107,17 @@ std::vector<pid_t> Process::Children() const {
     std::getline(std::ifstream(entry.path() / "stat"), stat);
     const size_t end = stat.rfind(')');
     if (end == std::string::npos || end + 4 >= stat.size() || stat[end + 2] == 'Z') continue;
-    if (std::stol(stat.substr(end + 4)) == pid_) children.push_back(std::stoi(name));
+    if (std::stol(stat.substr(end + 4)) == parent) children.push_back(std::stoi(name));
   }
   return children;
 }
 
-std::unique_ptr<client::Client> ConnectTo(Process* process) {
+std::unique_ptr<client::Client> ConnectTo(Process* process, std::string* address) {
   const std::string line = process->ReadLine();
   EXPECT_NE(line.find("listening on 127.0.0.1:"), std::string::npos) << line;
-  auto client = client::Client::Connect({.address = line.substr(line.rfind(' ') + 1)});
+  const std::string found = line.substr(line.rfind(' ') + 1);
+  if (address != nullptr) *address = found;
+  auto client = client::Client::Connect({.address = found});
   EXPECT_TRUE(client.ok()) << client.status();
   return client.ok() ? *std::move(client) : nullptr;
 }
@@ -124,6 +129,49 @@ v1::GenerateRequest GreedyText(int32_t tokens) {
   request.mutable_stopping()->set_ignore_eos(true);
   request.mutable_stopping()->set_max_tokens(tokens);
   return request;
+}
+
+absl::StatusOr<std::string> Text(client::Client* client, int32_t tokens) {
+  auto result =
+      client->Generate(GreedyText(tokens), {}, [](const v1::ChoiceDelta&) { return true; });
+  if (!result.ok()) return result.status();
+  return result->choices[0].text;
+}
+
+// The text, as soon as the server takes requests again.
+std::string TextOnceBack(client::Client* client, int32_t tokens) {
+  for (auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+       std::chrono::steady_clock::now() < end;) {
+    const absl::StatusOr<std::string> text = Text(client, tokens);
+    if (text.ok()) return *text;
+    EXPECT_TRUE(absl::IsUnavailable(text.status())) << text.status();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return "not back within a minute";
+}
+
+std::string HealthOf(const std::string& address) {
+  // Its messages have one field each: service = 1 (empty: the whole server) and status = 1 (1
+  // serving, 2 not serving).
+  const auto channel = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
+  const grpc::internal::RpcMethod check("/grpc.health.v1.Health/Check",
+                                        grpc::internal::RpcMethod::NORMAL_RPC, channel);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+  const grpc::ByteBuffer nothing(nullptr, 0);
+  grpc::ByteBuffer answer;
+  const grpc::Status status = grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
+      channel.get(), check, &context, nothing, &answer);
+  if (!status.ok()) return status.error_message();
+  grpc::Slice bytes;
+  if (!answer.DumpToSingleSlice(&bytes).ok() || bytes.size() != 2) return "no health";
+  return bytes.begin()[1] == 1 ? "SERVING" : "NOT_SERVING";
+}
+
+std::string TokenFile(const std::string& name, const std::string& token) {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/" + name;
+  std::ofstream(path) << token << "\n";
+  return path;
 }
 
 }  // namespace mneme::testing

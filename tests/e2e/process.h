@@ -15,6 +15,9 @@
 
 namespace mneme::testing {
 
+// The processes that a process has started and that still run.
+std::vector<pid_t> ChildrenOf(pid_t parent);
+
 class Process {
  public:
   // full_out: its standard output is a full pipe, so that it stops at its first line until somebody
@@ -35,8 +38,7 @@ class Process {
   int Wait();
   const std::string& err() const { return err_; }  // after Wait
 
-  // The processes that it has started and that still run.
-  std::vector<pid_t> Children() const;
+  std::vector<pid_t> Children() const { return ChildrenOf(pid_); }
 
  private:
   pid_t pid_ = -1;
@@ -47,9 +49,18 @@ class Process {
 };
 
 // A client of the server that the process has become. Null, and a test failure, when it has not.
-std::unique_ptr<client::Client> ConnectTo(Process* process);
+std::unique_ptr<client::Client> ConnectTo(Process* process, std::string* address = nullptr);
 // A request for so many tokens, greedy, whatever ends a text.
 v1::GenerateRequest GreedyText(int32_t tokens);
+// Its text, or why there is none.
+absl::StatusOr<std::string> Text(client::Client* client, int32_t tokens);
+// The text, as soon as the server takes requests again; a test failure when it is not UNAVAILABLE
+// until then.
+std::string TextOnceBack(client::Client* client, int32_t tokens);
+// What the standard health service of the server there says: "SERVING", "NOT_SERVING", or an error.
+std::string HealthOf(const std::string& address);
+// The path of a file with the ranks' token.
+std::string TokenFile(const std::string& name, const std::string& token);
 
 }  // namespace mneme::testing
 

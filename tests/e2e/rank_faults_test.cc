@@ -30,24 +30,6 @@ Process Serve(int processes) {
                   "--processes=" + std::to_string(processes)});
 }
 
-absl::StatusOr<std::string> Text(client::Client* client, int32_t tokens) {
-  auto result =
-      client->Generate(GreedyText(tokens), {}, [](const v1::ChoiceDelta&) { return true; });
-  if (!result.ok()) return result.status();
-  return result->choices[0].text;
-}
-
-// The text, as soon as the server takes requests again.
-std::string TextOnceBack(client::Client* client, int32_t tokens) {
-  for (const Clock::time_point end = Clock::now() + std::chrono::seconds(60); Clock::now() < end;) {
-    const absl::StatusOr<std::string> text = Text(client, tokens);
-    if (text.ok()) return *text;
-    EXPECT_TRUE(absl::IsUnavailable(text.status())) << text.status();
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return "not back within a minute";
-}
-
 bool Runs(pid_t pid) {
   std::string stat;
   std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), stat);
@@ -156,12 +138,6 @@ TEST(RankFaultsTest, RanksDoNotHearWhatIsForTheFront) {
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_EQ(tokens, 300);
   EXPECT_EQ(process.Wait(), 0);
-}
-
-std::string TokenFile(const std::string& name, const std::string& token) {
-  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/" + name;
-  std::ofstream(path) << token << "\n";
-  return path;
 }
 
 std::unique_ptr<Process> RankHost(const std::string& address, const std::string& token_file,

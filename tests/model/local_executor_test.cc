@@ -206,6 +206,42 @@ TEST(LocalExecutorTest, AHungRankFailsItsStepAndAllLaterOnes) {
   }
 }
 
+// Every actor fires, nothing but what is exchanged moves, and it is as much as ever.
+TEST_P(RanksTest, EmptyOperatorsFireAndExchange) {
+  auto served = Serve("ultramem_v2", GetParam());
+  auto empty = runtime::LocalExecutor::CreateEmpty(served->planned.plan, served->weights).value();
+  const auto exchanged = [](const kernels::Traffic& traffic) {
+    return traffic.read_bytes[static_cast<int>(kernels::TrafficClass::kExchange)];
+  };
+  constexpr int32_t kSteps = 3;
+  for (int32_t i = 0; i < kSteps; ++i) {
+    kernels::Traffic moved[2];
+    for (runtime::LocalExecutor* executor : {served->executor.get(), empty.get()}) {
+      Fill(executor->NextStep(), 2 * i, {i, i + 1});
+      executor->Submit();
+      const runtime::StepResult& result = executor->Wait();
+      ASSERT_TRUE(result.status.ok()) << result.status;
+      moved[executor == empty.get() ? 1 : 0] = result.traffic;
+      EXPECT_EQ(result.logits.rows, 1);
+      executor->Release();
+    }
+    EXPECT_EQ(exchanged(moved[1]), exchanged(moved[0]));
+    EXPECT_EQ(exchanged(moved[0]) > 0, GetParam() > 1);
+    for (const auto kind : {kernels::TrafficClass::kDenseWeights, kernels::TrafficClass::kValueRows,
+                            kernels::TrafficClass::kKv}) {
+      EXPECT_GT(moved[0].read_bytes[static_cast<int>(kind)], 0u);
+      EXPECT_EQ(moved[1].read_bytes[static_cast<int>(kind)], 0u);
+    }
+  }
+  for (int32_t r = 0; r < GetParam(); ++r) {
+    const std::vector<runtime::ActorProfile> profile = empty->rank(r).Profile();
+    EXPECT_EQ(profile.size(), static_cast<size_t>(served->executor->rank(r).plan().actors_size()));
+    for (const runtime::ActorProfile& actor : profile) {
+      EXPECT_EQ(actor.fired, static_cast<uint64_t>(kSteps)) << actor.name;
+    }
+  }
+}
+
 TEST(LocalExecutorTest, EndsWithStepsUnderWay) {
   for (int round = 0; round < 20; ++round) {
     auto served = Serve("dense", 1 + round % 4);

@@ -3,11 +3,9 @@
 
 #include <signal.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -124,7 +122,6 @@ class ProcessesTest : public ::testing::TestWithParam<std::string> {};
 
 // One of two sets of processes divides larger steps by rows: the same bits, by other moves.
 void GiveTheSameBits(const GoldenCase& golden, const plan::LayoutPins& pins) {
-  const std::vector<int32_t> prompt = golden.Rows("input_ids")[0];
   for (int32_t ranks : {2, 3}) {
     const auto start = [&](bool processes, bool tcp, bool rows) {
       ModelOptions options = Options(golden.directory(), ranks, processes);
@@ -135,15 +132,15 @@ void GiveTheSameBits(const GoldenCase& golden, const plan::LayoutPins& pins) {
       return Served::Start(options).value();
     };
     const auto threads = start(false, false, false);
-    const auto sharing = start(true, false, ranks == 2);
-    const auto connected = start(true, true, ranks == 3);
+    const std::unique_ptr<Served> processes[] = {start(true, false, ranks == 2),
+                                                 start(true, true, ranks == 3)};
     int32_t position = 0;
-    for (const std::vector<int32_t>& tokens : {prompt, {3}, {5}, {7, 11}}) {
+    for (const std::vector<int32_t>& tokens : {golden.Rows("input_ids")[0], {3}, {5}, {7, 11}}) {
       const std::vector<float> expected = threads->Step(position, tokens).value();
-      for (Served* served : {sharing.get(), connected.get()}) {
+      for (const auto& served : processes) {
         ASSERT_EQ(served->Step(position, tokens).value(), expected);
-        const bool same = served->planned.plan.programs_size() == 0;
-        EXPECT_TRUE(!same || served->traffic == threads->traffic);
+        const bool rows = served->planned.plan.programs_size() > 0;
+        EXPECT_TRUE(rows || served->traffic == threads->traffic);
         EXPECT_EQ(served->traced, threads->traced);
       }
       position += static_cast<int32_t>(tokens.size());
