@@ -353,7 +353,7 @@ TEST(ProcessStartTest, AnotherBuildIsRefused) {
 
 // A rank whose copy of the model is not the front's says which file differs.
 TEST(ProcessStartTest, AnotherModelIsRefused) {
-  const std::string copy = std::string(std::getenv("TEST_TMPDIR")) + "/model";
+  const std::string copy = std::filesystem::path(::testing::TempDir()) / "model";
   std::filesystem::create_directory(copy);
   for (const char* file : {"config.yaml", "model.safetensors"}) {
     std::filesystem::copy_file(absl::StrCat(kModel, "/", file), absl::StrCat(copy, "/", file));
