@@ -1,5 +1,5 @@
 // What it takes ranks to exchange: threads of a process, processes that share memory, and processes
-// over TCP on loopback. Every rank does nothing else. Of five repetitions the one with the best
+// over TCP on loopback. Every rank does nothing else. Of 15 repetitions the one with the best
 // median counts, for neighbours only ever take away. The limit is a cache line's way from one core
 // to another, measured in the same run: nothing takes less.
 //
@@ -28,8 +28,8 @@
 namespace mneme::runtime {
 namespace {
 
-constexpr int kRepetitions = 5;
-constexpr int kRounds = 4000;
+constexpr int kRepetitions = 15;
+constexpr int kRounds = 1000;
 constexpr std::chrono::microseconds kSpin{50};
 constexpr int64_t kArena = 1 << 20;
 
