@@ -291,4 +291,9 @@ absl::StatusOr<v1::Plan> Compile(const Graph& graph, const CompileOptions& optio
   return Compiler(choice->graph, options, std::move(choice->choice.signatures)).Run();
 }
 
+int64_t ArenaBytes(const Graph& graph, const CompileOptions& options,
+                   const std::vector<Signature>& signatures) {
+  return Compiler(graph, options, signatures).Run().arena_bytes();
+}
+
 }  // namespace mneme::plan

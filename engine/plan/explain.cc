@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/graph/element_bytes.h"
 #include "engine/plan/plan_of_rank.h"
 
 namespace mneme::plan {
@@ -43,8 +44,6 @@ const char* TypeName(v1::ElementType type) {
       return "?";
   }
 }
-
-int64_t ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
 
 // Of all weights that the actor names.
 int64_t WeightBytes(const v1::Plan& plan, const v1::Actor& actor) {

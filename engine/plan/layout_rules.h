@@ -110,9 +110,6 @@ class LayoutRules {
   std::vector<const std::vector<Price>*> prices_;  // by operator, then option
 };
 
-// The most bytes that the tensors alive at one time take when all are whole.
-int64_t WholeRegisterBytes(const graph::Graph& graph, int64_t tokens, int64_t logit_rows);
-
 }  // namespace mneme::plan
 
 #endif  // MNEME_ENGINE_PLAN_LAYOUT_RULES_H_

@@ -288,7 +288,7 @@ class OneSearch {
 // Layouts of the weights with several readers, with which each operator has an option.
 struct Storage {
   std::vector<std::vector<size_t>> allowed;
-  double bytes = 0;    // of these weights, and what is fixed
+  double bytes = 0;    // of these weights
   double seconds = 0;  // of the fastest options, without exchanges
 };
 
@@ -297,7 +297,7 @@ std::vector<Storage> Storages(const Search& search) {
   std::vector<Storage> storages;
   std::vector<size_t> chosen(shared.size(), 0);
   for (;;) {
-    Storage storage{search.allowed, search.memory.fixed_bytes(), 0};
+    Storage storage{search.allowed, 0, 0};
     bool possible = true;
     for (size_t w = 0; w < shared.size(); ++w) {
       storage.bytes += shared[w].bytes[chosen[w]];

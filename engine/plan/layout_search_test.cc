@@ -140,7 +140,7 @@ bool CheckOne(const Graph& graph, const Grid& grid, Random& random) {
   const GridPartition partition(graph, grid);
   const GridOptions options = Declared(graph, partition);
   CostModel cost = RandomCost(random);
-  const MemoryNeeds needs = {.kv_positions = 0, .other_bytes = random.Below(2) * 50'000};
+  const MemoryNeeds needs = {.kv_positions = 0};
   const Planner free(graph, partition, cost, options, needs);
   const Found fastest = *free.Decode();
   const BruteForce all(free, kNever);

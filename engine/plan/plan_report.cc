@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/graph/pre_scores.h"
 #include "engine/plan/planner.h"
+#include "engine/plan/register_bytes.h"
 
 namespace mneme::plan {
 namespace {
@@ -78,8 +79,10 @@ class Reporter {
     cost_.context = options.context;
     needs_.kv_positions =
         options.kv_positions > 0 ? options.kv_positions : kBatches[2] * (options.context + 1);
-    needs_.other_bytes = WholeRegisterBytes(graph, options.step_tokens, kBatches[2]);
-    if (cost_.shared_memory) needs_.other_bytes *= cluster.ranks();
+    needs_.registers = [tokens = options.step_tokens](const LayoutRules& rules,
+                                                      const std::vector<size_t>& chosen) {
+      return RegisterBytesBound(rules, chosen, tokens, /*logit_rows=*/kBatches[2]);
+    };
   }
 
   // The layouts that the report is of.
@@ -113,11 +116,11 @@ class Reporter {
   bool OnePlan() const { return options_.one_plan && cluster_.device == "cpu"; }
 
   void AddMemory(const Planner& planner, const Found& decode) {
-    const double all = Evaluate(planner.rules(), planner.memory(), decode.options).bytes;
-    const Planner without(graph_, partition_, cost_, signatures_, {});
-    report_.weight_bytes = Evaluate(without.rules(), without.memory(), decode.options).bytes;
-    report_.register_bytes = static_cast<double>(needs_.other_bytes);
-    report_.kv_bytes = all - report_.weight_bytes - report_.register_bytes;
+    const LayoutRules& rules = planner.rules();
+    const double held = Evaluate(rules, planner.memory(), decode.options).bytes;
+    report_.weight_bytes = Evaluate(rules, MemoryAccount(rules, 0), decode.options).bytes;
+    report_.kv_bytes = held - report_.weight_bytes;
+    report_.register_bytes = planner.RegisterBytesOf(decode.options);
   }
 
   void AddOperators(const Planner& planner, const Found& decode) {
