@@ -8,6 +8,7 @@
 #include "engine/calibrate.h"
 #include "engine/plan/explain.h"
 #include "engine/plan/plan_report.h"
+#include "engine/plan/readable.h"
 
 namespace mneme::cli {
 namespace {
@@ -69,7 +70,8 @@ absl::Status Report(const Invocation& invocation, const PlanFlags& flags) {
   if (flags.json) {
     invocation.out << plan::ReportJson(*report);
   } else if (flags.html.empty() || flags.explain) {
-    invocation.out << plan::ReportText(*report, flags.explain);
+    invocation.out << plan::ReportText(*report, flags.explain) << "planned in "
+                   << plan::ReadableSeconds(report->planning_seconds) << "\n";
   }
   return absl::OkStatus();
 }

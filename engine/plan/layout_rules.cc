@@ -277,6 +277,19 @@ double LayoutRules::Apply(size_t i, size_t option, State* state, State* next,
   return seconds;
 }
 
+std::vector<State> LayoutRules::StatesBehind(size_t i) const {
+  std::vector<State> states;
+  for (const GridSignature& s : options_[i]) {
+    State& state = states.emplace_back();
+    for (int32_t before : steps_[i].survivors) {
+      if (before >= 0 || before == kSeen) return {};
+      const size_t output = static_cast<size_t>(-1 - before);
+      state.push_back(Bit(Pair(s[kOuter].outputs[output], s[kInner].outputs[output])));
+    }
+  }
+  return states;
+}
+
 double LayoutRules::EntrySeconds(size_t i) const {
   const GridPartition& partition = pricing_.partition();
   double seconds = 0;

@@ -65,7 +65,8 @@ class MemoryAccount {
 struct Found {
   std::vector<size_t> options;  // by operator; empty: there is none
   double seconds = kNever;
-  double bytes = 0;  // of the MemoryAccount
+  double bytes = 0;    // of the MemoryAccount
+  int64_t labels = 0;  // that the search kept on its way: what it took
 };
 
 struct Search {

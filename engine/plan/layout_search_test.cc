@@ -2,7 +2,6 @@
 #include "engine/plan/layout_search.h"
 
 #include <algorithm>
-#include <ctime>
 #include <map>
 #include <random>
 #include <string>
@@ -267,8 +266,9 @@ TEST(LayoutSearchTest, GroupsOfBlocksMayRepeat) {
               1e-12);
 }
 
-// Planning is part of every start. Both together take 0.9 s of a core that others share; on a busy
-// machine so much more.
+// Planning is part of every start, and takes what the labels take that it keeps: some 650 a
+// millisecond of one core (`mneme plan --cluster` says how long it took), so that either is planned
+// in less than half a second.
 TEST(LayoutSearchTest, SixtyFourLayersOnSixtyFourRanksArePlannedSoon) {
   loader::ModelDescription model = *loader::DescribeShape("ultramem-2.5b-120b", 0);
   const loader::MemoryPlacement last = model.memory->layers.back();
@@ -278,13 +278,7 @@ TEST(LayoutSearchTest, SixtyFourLayersOnSixtyFourRanksArePlannedSoon) {
     model.memory->layers.back().read_block = model.memory->layers.back().add_block = l;
   }
   const Graph graph = graph::BuildMemoryTransformer(model, graph::Bf16Weights());
-#if defined(__SANITIZE_ADDRESS__)
-  constexpr double kSeconds = 60;
-#else
-  constexpr double kSeconds = 2;
-#endif
-  for (const char* name : {"64xcpu", "64xh100"}) {
-    const std::clock_t start = std::clock();
+  for (const auto& [name, most] : {std::pair("64xcpu", 2'000), std::pair("64xh100", 300'000)}) {
     const Cluster cluster = *NamedCluster(name);
     const CostModel cost = CostOf(cluster);
     const GridPartition partition(graph, Grid::Of(cluster));
@@ -292,8 +286,8 @@ TEST(LayoutSearchTest, SixtyFourLayersOnSixtyFourRanksArePlannedSoon) {
     const Planner planner(graph, partition, cost, options, {.kv_positions = 4096});
     const absl::StatusOr<Found> found = planner.Decode();
     ASSERT_TRUE(found.ok()) << found.status();
-    const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
-    EXPECT_LT(seconds, kSeconds) << name;
+    EXPECT_GT(found->labels, 0);
+    EXPECT_LT(found->labels, most) << name;
     EXPECT_EQ(planner.repetition().count, 64u);
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <memory>
 #include <utility>
 
@@ -242,6 +243,7 @@ absl::StatusOr<std::unique_ptr<Form>> ChooseIn(Graph graph, const Cluster& clust
 
 absl::StatusOr<PlanReport> MakeReport(const Graph& graph, const Cluster& cluster,
                                       const ReportOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
   auto form = ChooseIn(graph, cluster, options);
   if (cluster.ranks() > 1 && graph::HasFusedPreScores(graph)) {
     auto scored = ChooseIn(graph::WithPreScores(graph), cluster, options);
@@ -252,7 +254,10 @@ absl::StatusOr<PlanReport> MakeReport(const Graph& graph, const Cluster& cluster
     }
   }
   if (!form.ok()) return form.status();
-  return (*form)->reporter->Run((*form)->found);
+  const std::chrono::duration<double> planning = std::chrono::steady_clock::now() - start;
+  PlanReport report = (*form)->reporter->Run((*form)->found);
+  report.planning_seconds = planning.count();
+  return report;
 }
 
 }  // namespace mneme::plan

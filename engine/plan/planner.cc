@@ -40,7 +40,10 @@ Found FindOnGrid(Search search, const GridPartition& partition) {
   Found alone = FindLayouts(inner);
   search.bound = alone.seconds;
   Found both = FindLayouts(search);
-  return both.seconds < alone.seconds ? both : alone;
+  const int64_t labels = alone.labels + both.labels;
+  Found found = both.seconds < alone.seconds ? std::move(both) : std::move(alone);
+  found.labels = labels;
+  return found;
 }
 
 // The one axis of `partition` as a grid.
