@@ -123,6 +123,7 @@ class Calibration {
     };
     // Never less than ranks take that do nothing else: the difference of long times may be noise.
     std::vector<double> more;
+    more.reserve(options_.passes);
     for (int32_t pass = 0; pass < options_.passes; ++pass) {
       const double with = round(kReadBytes, true);
       more.push_back(std::max(with - round(kReadBytes, false), round(0, true)));

@@ -27,7 +27,7 @@ struct PlanCheckOptions {
   std::string shape;
   int64_t layers = 2;     // the first ones; weights are made up
   bool all_ranks = true;  // on one rank and on all that are calibrated; else on one
-  int32_t rounds = 5;     // of measurement, between calibrations
+  int32_t rounds = 3;     // of measurement, between calibrations
   int32_t steps = 12;     // of one sequence in a round; of longer steps fewer
 };
 

@@ -1,6 +1,7 @@
 #include "engine/plan/register_bytes.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/graph/element_bytes.h"
 #include "engine/plan/arena.h"
@@ -70,7 +71,7 @@ class Registers {
   void Write(int32_t tensor, double share) {
     const graph::Tensor& t = graph_.tensors[Root(tensor)];
     const int64_t rows = t.rows == v1::Register::LOGIT_ROWS ? logit_rows_ : tokens_;
-    const auto cols = static_cast<int64_t>(share * static_cast<double>(t.cols) + 0.5);
+    const int64_t cols = std::llround(share * static_cast<double>(t.cols));
     of_tensor_[Root(tensor)].push_back(lifetimes_.size());
     lifetimes_.push_back({now_, now_, rows * cols * ElementBytes(t.type)});
   }
