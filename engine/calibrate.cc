@@ -29,7 +29,9 @@ using kernels::DType;
 constexpr int64_t kIn = 2048;  // columns of the linear layers that are timed
 constexpr int64_t kRowBytes = 2048;
 constexpr int64_t kRowsRead = 4096;  // random rows of a pass, of each rank
-constexpr int32_t kMeetings = 200;   // of a pass
+constexpr int32_t kMeetings = 100;   // of a pass
+// What a rank reads between two meetings: the weights of a small operator.
+constexpr int64_t kReadBytes = 1 << 20;
 constexpr int64_t kMostRows = 512;
 // Beyond so many rows a layer is bound by arithmetic: an eighth of the weights is enough.
 constexpr int64_t kFewRows = 8;
@@ -96,7 +98,15 @@ class Calibration {
     return speed;
   }
 
-  // Of an exchange of `floats` float32 by each rank: write, meet, sum; 0: only meet.
+  // Of which an exchange may be: a rank has room for three such tensors, and weights.
+  int64_t MostFloats(int32_t ranks) const {
+    return std::min<int64_t>(64 << 10, PlaceOf(ranks, 0).bytes / 32);
+  }
+
+  // Of an exchange of `floats` float32 by each rank: each reads weights, writes its addend, meets
+  // the others and sums, less what reading alone takes. Ranks that have worked do not come at the
+  // same moment, and wait for the last: that is most of what a meeting costs. REQUIRES: floats of
+  // MostFloats.
   double ExchangeSeconds(runtime::SharedRegion* region, int64_t floats) {
     const int32_t ranks = region->ranks();
     std::vector<std::unique_ptr<runtime::SharedExchange>> ends;
@@ -104,39 +114,73 @@ class Calibration {
       ends.push_back(
           std::make_unique<runtime::SharedExchange>(region, rank, std::chrono::microseconds(50)));
     }
-    const kernels::RankSumFn sum = kernels::ResolveRankSum(options_.isa);
-    // Two addends in turn, so that nobody writes what another one still reads, and the sum.
-    const auto addend = [&](int32_t rank, int32_t round) {
-      return reinterpret_cast<float*>(PlaceOf(ranks, rank).data) + round % 2 * floats;
+    const auto round = [&](int64_t read, bool meet) {
+      return PassSeconds(ranks, 1, [&](int32_t rank, int32_t) {
+        for (int32_t i = 0; i < kMeetings; ++i) {
+          Exchange(ranks, rank, {i, floats, read}, meet ? ends[rank].get() : nullptr);
+        }
+      })[0];
     };
-    return Seconds(ranks, options_.passes,
-                   [&](int32_t rank, int32_t) {
-                     std::vector<const float*> addends(ranks);
-                     for (int32_t round = 0; round < kMeetings; ++round) {
-                       std::fill_n(addend(rank, round), floats, 1.0f);
-                       ends[rank]->Settle();
-                       for (int32_t r = 0; r < ranks; ++r) addends[r] = addend(r, round);
-                       float* y = addend(rank, 0) + 2 * floats;
-                       if (floats > 0) {
-                         sum({.addends = addends,
-                              .addend_stride = floats,
-                              .y = {y, 1, floats, floats}});
-                       }
-                     }
-                   }) /
-           kMeetings;
+    // Never less than ranks take that do nothing else: the difference of long times may be noise.
+    std::vector<double> more;
+    more.reserve(options_.passes);
+    for (int32_t pass = 0; pass < options_.passes; ++pass) {
+      const double with = round(kReadBytes, true);
+      more.push_back(std::max(with - round(kReadBytes, false), round(0, true)));
+    }
+    std::sort(more.begin(), more.end());
+    return more[more.size() / 2] / kMeetings;
   }
 
  private:
   // The pass that counts.
   double Seconds(int32_t ranks, int32_t passes,
                  const std::function<void(int32_t rank, int32_t pass)>& body) const {
-    return PassSeconds(ranks, passes, body)[options_.fastest ? 0 : passes / 2];
+    return PassSeconds(ranks, passes, body)[passes / 2];
   }
 
   Place PlaceOf(int32_t ranks, int32_t rank) const {
     const int64_t each = memory_.size() / ranks / 4096 * 4096;
     return {memory_.data() + rank * each, each};
+  }
+
+  // One of ExchangeSeconds; with a null `end` only reads. Two addends in turn, so that nobody
+  // writes what another one still reads, and the sum; behind them the weights.
+  struct Meeting {
+    int32_t number = 0;
+    int64_t floats = 0;
+    int64_t read_bytes = 0;
+  };
+  void Exchange(int32_t ranks, int32_t rank, const Meeting& meeting,
+                runtime::SharedExchange* end) const {
+    const auto& [number, floats, read_bytes] = meeting;
+    const Place place = PlaceOf(ranks, rank);
+    const auto addend = [&, odd = number % 2, each = floats](int32_t r) {
+      return reinterpret_cast<float*>(PlaceOf(ranks, r).data) + odd * each;
+    };
+    const int64_t first = 3 * floats * static_cast<int64_t>(sizeof(float));
+    const int64_t bytes = std::min(read_bytes, place.bytes - first);
+    const int64_t parts = bytes > 0 ? (place.bytes - first) / bytes : 1;
+    Read(place.data + first + number % parts * bytes, bytes);
+    if (end == nullptr) return;
+    std::fill_n(addend(rank), floats, 1.0f);
+    end->Settle();
+    if (floats == 0) return;
+    std::vector<const float*> addends(ranks);
+    for (int32_t r = 0; r < ranks; ++r) addends[r] = addend(r);
+    float* y = reinterpret_cast<float*>(place.data) + 2 * floats;
+    kernels::ResolveRankSum(options_.isa)(
+        {.addends = addends, .addend_stride = floats, .y = {y, 1, floats, floats}});
+  }
+
+  static void Read(const uint8_t* data, int64_t bytes) {
+    uint64_t sums[8] = {};
+    const auto* words = reinterpret_cast<const uint64_t*>(data);
+    for (int64_t w = 0; w + 8 <= bytes / 8; w += 8) {
+      for (int j = 0; j < 8; ++j) sums[j] += words[w + j];
+    }
+    volatile uint64_t sink = sums[0] + sums[7];
+    static_cast<void>(sink);
   }
 
   // Of a random row, with as many prefetched as the gather has on their way.
@@ -198,7 +242,6 @@ class Calibration {
 
 absl::StatusOr<plan::Link> MeasureLink(Calibration* calibration,
                                        const std::vector<int32_t>& counts) {
-  constexpr int64_t kFloats = 64 << 10;
   const plan::Cluster guess = *plan::NamedCluster("1xcpu");
   if (counts.back() == 1) return guess.axes[0].link;
   const int32_t most = counts.back();
@@ -213,9 +256,10 @@ absl::StatusOr<plan::Link> MeasureLink(Calibration* calibration,
     link.seconds_per_rank = std::max(0.0, (meeting - two) / (most - 2));
   }
   link.seconds = std::max(0.0, meeting - link.seconds_per_rank * (most - 1));
-  const double moved = 2.0 * 4 * kFloats * (most - 1) / most;
+  const int64_t floats = calibration->MostFloats(most);
+  const double moved = 2.0 * 4 * static_cast<double>(floats) * (most - 1) / most;
   link.bytes_per_second =
-      moved / std::max(1e-9, calibration->ExchangeSeconds(all->get(), kFloats) - meeting);
+      moved / std::max(1e-9, calibration->ExchangeSeconds(all->get(), floats) - meeting);
   return link;
 }
 
@@ -250,32 +294,6 @@ absl::StatusOr<plan::Cluster> Calibrate(const CalibrateOptions& options) {
   cluster.memory.push_back({"dram", available, alone.bytes_per_second, alone.row_seconds});
   cluster.arithmetic = alone.arithmetic;
   return cluster;
-}
-
-plan::Cluster FastestOf(plan::Cluster a, const plan::Cluster& b) {
-  const auto merge = [](std::vector<plan::Arithmetic>* to,
-                        const std::vector<plan::Arithmetic>& of) {
-    for (size_t i = 0; i < to->size(); ++i) {
-      (*to)[i].bf16_flops = std::max((*to)[i].bf16_flops, of[i].bf16_flops);
-      (*to)[i].f32_flops = std::max((*to)[i].f32_flops, of[i].f32_flops);
-    }
-  };
-  for (size_t i = 0; i < a.contended.size(); ++i) {
-    plan::Speed& to = a.contended[i];
-    const plan::Speed& of = b.contended[i];
-    to.bytes_per_second = std::max(to.bytes_per_second, of.bytes_per_second);
-    to.row_seconds = std::min(to.row_seconds, of.row_seconds);
-    merge(&to.arithmetic, of.arithmetic);
-  }
-  plan::Link& link = a.axes[0].link;
-  const plan::Link& other = b.axes[0].link;
-  link.bytes_per_second = std::max(link.bytes_per_second, other.bytes_per_second);
-  link.seconds = std::min(link.seconds, other.seconds);
-  link.seconds_per_rank = std::min(link.seconds_per_rank, other.seconds_per_rank);
-  a.memory[0].bytes_per_second = a.contended[0].bytes_per_second;
-  a.memory[0].row_seconds = a.contended[0].row_seconds;
-  a.arithmetic = a.contended[0].arithmetic;
-  return a;
 }
 
 }  // namespace mneme

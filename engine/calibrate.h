@@ -16,23 +16,16 @@ struct CalibrateOptions {
   // Weights that all ranks together read in a pass: far more than caches hold.
   int64_t bytes = int64_t{512} << 20;
   int32_t passes = 5;
-  // Of the passes the fastest counts, not the median: what the machine does while nobody disturbs
-  // it.
-  bool fastest = false;
 };
 
 // A cluster of one axis whose ranks are threads of this process: for 1, 2, 4, ... ranks that work
 // at once, what each reads per second in address order, what a random row of 2 KiB takes beyond its
 // bytes, what the linear kernel does for several numbers of rows with weights from memory; what a
-// meeting of all ranks and the sum of their tensors take. Medians of passes that all ranks begin
-// together (or the fastest ones), each as long as its slowest rank takes. The memory is what is
-// free. Threads: as many as ranks, which sleep afterwards. RESOURCE_EXHAUSTED with the bytes when
-// the memory cannot be had, INVALID_ARGUMENT names an option out of range.
+// meeting of all ranks that have worked and the sum of their tensors take. Medians of passes that
+// all ranks begin together, each as long as its slowest rank takes. The memory is what is free.
+// Threads: as many as ranks, which sleep afterwards. RESOURCE_EXHAUSTED with the bytes when the
+// memory cannot be had, INVALID_ARGUMENT names an option out of range.
 absl::StatusOr<plan::Cluster> Calibrate(const CalibrateOptions& options);
-
-// The better of two measurements of one machine, figure by figure: neighbours only ever take away.
-// REQUIRES: both of Calibrate, with the same options.
-plan::Cluster FastestOf(plan::Cluster a, const plan::Cluster& b);
 
 }  // namespace mneme
 

@@ -2,14 +2,14 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <limits>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/memory_transformer.h"
+#include "engine/kv_blocks.h"
+#include "engine/plan/choose_layouts.h"
 #include "engine/plan/compile.h"
-#include "engine/plan/planner.h"
 #include "kernels/device/host_cores.h"
 #include "kernels/device/host_memory.h"
 #include "loader/families/shapes.h"
@@ -30,32 +30,6 @@ graph::WeightTypes TypesOf(const loader::Checkpoint& checkpoint, const ModelOpti
   return [&checkpoint, &options](const loader::WeightId& id) {
     return ElementOf(*checkpoint.weights.at(id).parts.back().tensor, options);
   };
-}
-
-// block_bytes: of one block on all ranks, copies of heads that several ranks keep included.
-// measure: a cache larger than the free memory is refused.
-absl::StatusOr<int32_t> KvBlocks(const ModelOptions& options, int64_t block_bytes,
-                                 int64_t max_positions, bool measure) {
-  const int64_t per_sequence =
-      (max_positions + options.kv_block_tokens - 1) / options.kv_block_tokens;
-  int64_t blocks = per_sequence * options.max_sequences;
-  if (options.kv_cache_bytes > 0) {
-    blocks = options.kv_cache_bytes / block_bytes;
-  } else if (const int64_t available = kernels::AvailableHostMemory(); available > 0) {
-    if (measure && per_sequence > available / block_bytes) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the KV cache of one sequence of ", max_positions, " tokens needs ",
-                       per_sequence, " blocks of ", block_bytes, " bytes, ", available,
-                       " bytes of memory are free; max_model_len serves shorter ones"));
-    }
-    blocks = std::min(blocks, std::max(per_sequence, available / 4 / block_bytes));
-  }
-  if (blocks < 1 || blocks > std::numeric_limits<int32_t>::max()) {
-    return absl::InvalidArgumentError(absl::StrCat("a KV cache of ", options.kv_cache_bytes,
-                                                   " bytes holds ", blocks, " blocks of ",
-                                                   block_bytes, " bytes"));
-  }
-  return static_cast<int32_t>(blocks);
 }
 
 // All but the KV cache's size, which is one block.
@@ -177,9 +151,9 @@ absl::Status CheckExecutable(const ModelOptions& options) {
   if (!options.cluster.has_value()) return absl::OkStatus();
   const plan::Cluster& c = *options.cluster;
   if (c.axes.size() > 1) {
-    return absl::UnimplementedError(absl::StrCat("the cluster ", c.name, " has two axes, ",
-                                                 c.axes[0].name, " and ", c.axes[1].name,
-                                                 ": this runtime executes plans of one"));
+    return absl::UnimplementedError(absl::StrCat(
+        "the cluster ", c.name, " has two axes, ", c.axes[0].name, " of ", c.axes[0].ranks, " and ",
+        c.axes[1].name, " of ", c.axes[1].ranks, ": this runtime executes plans of one"));
   }
   if (c.device != "cpu") {
     return absl::UnimplementedError(absl::StrCat("the cluster ", c.name, " has ranks of ", c.device,
@@ -220,43 +194,73 @@ absl::StatusOr<plan::PlanReport> Report(const std::string& name, const graph::We
 
 v1::ElementType ShapeWeights(const loader::WeightId& /*id*/) { return v1::BF16; }
 
-int32_t ChooseRanks(const graph::Graph& graph, const ModelOptions& options) {
+absl::StatusOr<int32_t> ChooseRanks(const graph::Graph& graph, const ModelOptions& options,
+                                    const plan::CompileOptions& compile) {
+  if (RanksOf(options) != 0) return RanksOf(options);
   int32_t most = std::min(kernels::UsableCores(), plan::kMaxRanks);
   if (options.cluster.has_value()) most = std::min(most, options.cluster->ranks());
-  return plan::ChooseRanks(graph, most, [&](int32_t n) { return CostOfRanks(options, n); });
+  return plan::ChooseRanks(graph, compile, most,
+                           [&](int32_t n) { return CostOfRanks(options, n); });
 }
 
-// Graph and plan of planned->checkpoint's model. measure: as of KvBlocks.
+// The plan with its KV cache. What a block takes depends on how the plan splits heads: `least` is
+// one with as many blocks as there must be.
+absl::StatusOr<v1::Plan> WithKvCache(const graph::Graph& graph, const ModelOptions& options,
+                                     bool measure, plan::CompileOptions compile, v1::Plan least) {
+  const KvBudget budget = {.cache_bytes = options.kv_cache_bytes,
+                           .max_sequences = options.max_sequences,
+                           .free_bytes = kernels::AvailableHostMemory(),
+                           .measure = measure};
+  absl::StatusOr<int32_t> blocks = KvBlocks(least, compile.cost, budget);
+  if (!blocks.ok()) return blocks.status();
+  // A cache of a given size may leave the weights less than they have here.
+  if (!KvBlocksFit(least, compile.cost, *blocks)) {
+    compile.limits.set_kv_blocks(*blocks);
+    absl::StatusOr<v1::Plan> again = plan::Compile(graph, compile);
+    if (!again.ok()) return again;
+    blocks = KvBlocks(*again, compile.cost, budget);
+    if (!blocks.ok()) return blocks.status();
+    *blocks = std::min(*blocks, compile.limits.kv_blocks());
+    least = *std::move(again);
+  }
+  SetKvBlocks(*blocks, &least);
+  return least;
+}
+
+// Graph and plan of planned->checkpoint's model. measure: as of KvBudget.
 absl::Status CompileModel(const std::string& name, const graph::WeightTypes& types,
                           const ModelOptions& options, bool measure, PlannedModel* planned) {
   loader::ModelDescription& model = planned->checkpoint.model;
   if (absl::Status s = CheckExecutable(options); !s.ok()) return s;
-  const absl::StatusOr<graph::Graph> built = BuildGraph(types, options, &model);
-  if (!built.ok()) return built.status();
-  const graph::Graph& graph = *built;
+  const absl::StatusOr<graph::Graph> graph = BuildGraph(types, options, &model);
+  if (!graph.ok()) return graph.status();
   absl::StatusOr<v1::StepLimits> limits = LeastLimits(options, model);
   if (!limits.ok()) return limits.status();
-  const int32_t ranks = RanksOf(options) != 0 ? RanksOf(options) : ChooseRanks(graph, options);
+  // One context must fit, unless the cache is to be smaller.
+  const bool limited = CostOfRanks(options, 1).memory_bytes > 0 && options.kv_cache_bytes == 0;
+  if (limited) limits->set_kv_blocks(static_cast<int32_t>(BlocksOfSequence(*limits)));
   plan::CompileOptions compile;
   compile.model_name = name;
-  compile.cluster.set_name(absl::StrCat(ranks, "xcpu"));
   compile.cluster.set_device("cpu");
-  compile.cluster.set_ranks(ranks);
   compile.cluster.set_isa(kernels::IsaName(options.isa.value_or(kernels::DetectIsa())));
-  compile.cost = CostOfRanks(options, ranks);
   compile.pins = options.pins;
   compile.limits = *limits;
   compile.keep_trace = options.trace;
-  // What a block takes depends on how the plan splits heads.
-  const absl::StatusOr<v1::Plan> least = plan::Compile(graph, compile);
-  if (!least.ok()) return least.status();
-  int64_t block_bytes = 0;
-  for (const v1::RankMemory& rank : least->memory()) block_bytes += rank.kv_bytes();
-  const absl::StatusOr<int32_t> blocks =
-      KvBlocks(options, block_bytes, model.max_sequence_length, measure);
-  if (!blocks.ok()) return blocks.status();
-  compile.limits.set_kv_blocks(*blocks);
-  absl::StatusOr<v1::Plan> plan = plan::Compile(graph, compile);
+  const auto with_context = [&](const absl::Status& status) {
+    if (!limited || !absl::IsResourceExhausted(status)) return status;
+    return absl::ResourceExhaustedError(
+        absl::StrCat(std::string(status.message()), "; with the KV cache of one sequence of ",
+                     limits->max_positions(), " tokens: max_model_len serves shorter ones"));
+  };
+  const absl::StatusOr<int32_t> ranks = ChooseRanks(*graph, options, compile);
+  if (!ranks.ok()) return with_context(ranks.status());
+  compile.cluster.set_name(absl::StrCat(*ranks, "xcpu"));
+  compile.cluster.set_ranks(*ranks);
+  compile.cost = CostOfRanks(options, *ranks);
+  absl::StatusOr<v1::Plan> least = plan::Compile(*graph, compile);
+  if (!least.ok()) return with_context(least.status());
+  absl::StatusOr<v1::Plan> plan =
+      WithKvCache(*graph, options, measure, std::move(compile), *std::move(least));
   if (!plan.ok()) return plan.status();
   planned->plan = *std::move(plan);
   return absl::OkStatus();

@@ -3,8 +3,9 @@
 
 #include "engine/plan_model.h"
 
-#include <cstdio>
+#include <algorithm>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <string>
 
@@ -96,6 +97,102 @@ TEST(PlanModelTest, AReportIsOfAnyClusterAPlanOfOneAxisOfCpus) {
   EXPECT_EQ(PlanModel(options)->plan.cluster().ranks(), 3);
 }
 
+// Of the fullest rank, or of all where they share their memory.
+int64_t Held(const v1::Plan& plan, bool shared) {
+  int64_t most = 0;
+  int64_t all = 0;
+  for (const v1::RankMemory& rank : plan.memory()) {
+    const int64_t beside_weights = rank.kv_bytes() + rank.arena_bytes();
+    most = std::max(most, rank.weight_bytes() + beside_weights);
+    all += beside_weights;
+  }
+  for (const v1::Weight& w : plan.weights()) {
+    if (w.shared_with().empty()) all += w.bytes();
+  }
+  return shared ? all : most;
+}
+
+// How often a limit forbids what would be chosen without it, and there is another plan.
+int PlansWithin(ModelOptions options, bool shared,
+                const std::function<absl::StatusOr<PlannedModel>(const ModelOptions&)>& plan) {
+  const auto most = [&](int64_t bytes) {
+    options.cluster->memory[0].bytes = bytes;
+    return plan(options);
+  };
+  const int64_t free = Held(most(0)->plan, shared);
+  EXPECT_EQ(Held(most(free)->plan, shared), free);  // nothing is kept in reserve
+  int binding = 0;
+  for (int64_t bytes = free - 1; bytes > 0; bytes -= free / 7) {
+    const absl::StatusOr<PlannedModel> limited = most(bytes);
+    if (!limited.ok()) {
+      EXPECT_EQ(limited.status().code(), absl::StatusCode::kResourceExhausted) << limited.status();
+      break;
+    }
+    EXPECT_LE(Held(limited->plan, shared), bytes);
+    ++binding;
+  }
+  return binding;
+}
+
+TEST(PlanModelTest, NoRankHoldsMoreThanItMay) {
+  int binding = 0;
+  for (const char* name : {"dense", "dense_llama", "memory_plus", "ultramem_v1_skip", "ultramem_v2",
+                           "ultramem_v2_corners", "ultramem_v2_expand", "ultramem_v2_options"}) {
+    for (int32_t ranks : {1, 2, 3, 4}) {
+      for (bool shared : {false, true}) {
+        SCOPED_TRACE(absl::StrCat(name, " on ", ranks, shared ? " threads" : " processes"));
+        ModelOptions options = Options(name);
+        options.cluster = *plan::NamedCluster("4xcpu");
+        options.ranks = shared ? ranks : 1;
+        options.process.processes = shared ? 0 : ranks;
+        options.process.hosts.resize(shared ? 0 : ranks - 1);  // each with memory of its own
+        options.kv_cache_bytes = 1 << 18;
+        options.max_step_tokens = 64;
+        options.max_sequences = 4;
+        binding += PlansWithin(options, shared, PlanModel);
+      }
+    }
+  }
+  EXPECT_GT(binding, 60);
+  for (const char* shape : {"ultramem-1b-7b", "ultramem-2.5b-120b"}) {
+    for (int32_t ranks : {2, 8}) {
+      SCOPED_TRACE(absl::StrCat(shape, " on ", ranks));
+      ModelOptions options;
+      options.cluster = *plan::NamedCluster("8xcpu");
+      options.kv_cache_bytes = 1 << 28;  // by default it depends on what is free
+      options.process.processes = ranks;
+      options.process.hosts.resize(ranks - 1);
+      EXPECT_GT(PlansWithin(options, false,
+                            [&](const ModelOptions& o) { return PlanShape(shape, 3, o); }),
+                0);
+    }
+  }
+}
+
+TEST(PlanModelTest, TheDefaultCacheIsWhatTheMemoryOfARankLeaves) {
+  ModelOptions options = Options("ultramem_v2");
+  options.process.processes = 2;
+  options.max_step_tokens = 64;
+  const v1::Plan whole = PlanModel(options)->plan;
+  const int64_t one = whole.limits().kv_blocks() / options.max_sequences;
+  const v1::RankMemory& rank = whole.memory(0);
+  const int64_t block = rank.kv_bytes() / whole.limits().kv_blocks();
+  options.memory_per_rank_bytes = rank.weight_bytes() + rank.arena_bytes() + (one + 1) * block;
+  const absl::StatusOr<PlannedModel> limited = PlanModel(options);
+  ASSERT_TRUE(limited.ok()) << limited.status();
+  EXPECT_EQ(limited->plan.limits().kv_blocks(), one + 1);
+  EXPECT_EQ(Held(limited->plan, false), options.memory_per_rank_bytes);
+  // Far less than the weights.
+  options.memory_per_rank_bytes = 10'000;
+  const absl::Status status = PlanModel(options).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(std::string(status.message())
+                .find("there are 10000; with the KV cache of one sequence of 128 tokens: "
+                      "max_model_len serves shorter ones"),
+            std::string::npos)
+      << status;
+}
+
 // Threads have their memory together, processes each their own.
 TEST(PlanModelTest, AWeightIsSplitWhereARankCannotHoldIt) {
   ModelOptions options = Options("ultramem_v2");
@@ -106,18 +203,12 @@ TEST(PlanModelTest, AWeightIsSplitWhereARankCannotHoldIt) {
   options.process.processes = 2;
   const absl::StatusOr<PlannedModel> whole = PlanModel(options);
   ASSERT_TRUE(whole.ok()) << whole.status();
-  const auto held = [](const v1::Plan& plan) {
-    return plan.memory(0).weight_bytes() + plan.memory(0).kv_bytes();
-  };
   const int64_t weights = whole->plan.memory(0).weight_bytes();
-  const int64_t registers = whole->plan.memory(0).arena_bytes();
-  const int64_t most = held(whole->plan) + registers - weights / 2;
+  const int64_t most = Held(whole->plan, false) - weights / 2;
   options.memory_per_rank_bytes = most;
   const absl::StatusOr<PlannedModel> split = PlanModel(options);
   ASSERT_TRUE(split.ok()) << split.status();
-  EXPECT_LT(split->plan.memory(0).weight_bytes(), weights);
-  // The planner counts registers before they are placed.
-  EXPECT_LE(held(split->plan), held(whole->plan) - weights / 4);
+  EXPECT_LE(Held(split->plan, false), most);
   options.memory_per_rank_bytes = 1000;
   EXPECT_EQ(PlanModel(options).status().code(), absl::StatusCode::kResourceExhausted);
 

@@ -12,16 +12,18 @@ using ::testing::HasSubstr;
 
 TEST(PlanCheckTest, RatiosOutsideOfTheToleranceAreTold) {
   std::ostringstream out;
-  EXPECT_TRUE(
-      PrintCheck({{"decode of 1", 1, 0.8e-3, 1e-3}, {"decode of 8", 2, 1.3e-3, 1e-3}}, 0.25, out));
+  EXPECT_TRUE(PrintCheck(
+      {{"decode of 1", 1, 0.8e-3, 1e-3, 0.8}, {"decode of 8", 2, 1.3e-3, 1e-3, 1.3}}, 0.25, out));
   EXPECT_THAT(
       out.str(),
       HasSubstr("decode of 1      1 rank  predicted 800 us    measured 1 ms      ratio 0.80\n"));
   EXPECT_THAT(out.str(), HasSubstr("2 ranks predicted 1.3 ms"));
+  EXPECT_THAT(out.str(), HasSubstr("passed: predictions are within 25 % of what is measured\n"));
   EXPECT_EQ(out.str().find("not within"), std::string::npos);
-  EXPECT_FALSE(PrintCheck({{"a", 1, 0.74, 1}}, 0.25, out));
-  EXPECT_FALSE(PrintCheck({{"a", 1, 1.34, 1}}, 0.25, out));
+  EXPECT_FALSE(PrintCheck({{"a", 1, 1, 1, 0.74}}, 0.25, out));
+  EXPECT_FALSE(PrintCheck({{"a", 1, 1, 1, 1.34}}, 0.25, out));
   EXPECT_THAT(out.str(), HasSubstr("ratio 1.34  not within the tolerance\n"));
+  EXPECT_THAT(out.str(), HasSubstr("failed: predictions are not within 25 %"));
 }
 
 TEST(PlanCheckTest, AShapeThatIsNoneIsRefused) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "clients/cli/command_line.h"
@@ -107,14 +108,83 @@ TEST(PlanTest, WhatDoesNotFitOrRunIsRefused) {
   EXPECT_THAT(large.err, HasSubstr("RESOURCE_EXHAUSTED: ultramem-2.5b-120b on 1xh100: no plan "
                                    "fits: a rank would hold at least 2"));
   EXPECT_THAT(large.err, HasSubstr("on 1 rank, there are 80000000000"));
-  EXPECT_THAT(Mneme({"plan", "--model", kModel, "--cluster=16xh100", "--proto"}).err,
-              HasSubstr("the cluster 16xh100 has two axes, nodes and devices"));
   EXPECT_THAT(Mneme({"bench", "model", "--model", kModel, "--cluster=2xh100"}).err,
               HasSubstr("the cluster 2xh100 has ranks of cuda"));
   EXPECT_THAT(Mneme({"serve", "--model", kModel, "--cluster=no.file"}).err,
               HasSubstr("--cluster: there is no cluster 'no.file'"));
   EXPECT_THAT(Mneme({"plan", "--check", "--cluster=2xcpu"}).err,
               HasSubstr("--check: calibrates by itself"));
+}
+
+// Whoever executes plans says which grid it cannot execute, before it reads a weight.
+TEST(PlanTest, TwoAxesArePlannedButNotRun) {
+  const std::string grid = ::testing::TempDir() + "/grid.json";
+  Json json = {{"name", "two hosts"}, {"device", "cpu"}, {"shared_memory", false}};
+  for (const auto& [name, ranks] : {std::pair("hosts", 2), std::pair("cores", 3)}) {
+    json["axes"].push_back({{"name", name},
+                            {"ranks", ranks},
+                            {"bytes_per_second", 1e9},
+                            {"seconds", 1e-5},
+                            {"seconds_per_rank", 0}});
+  }
+  json["memory"].push_back(
+      {{"kind", "dram"}, {"bytes", 0}, {"bytes_per_second", 1e10}, {"row_seconds", 1e-7}});
+  json["arithmetic"].push_back({{"rows", 1}, {"bf16_flops", 1e11}, {"f32_flops", 1e11}});
+  std::ofstream(grid) << json.dump();
+  const Outcome planned = Mneme({"plan", "--model", kModel, "--cluster", grid});
+  EXPECT_EQ(planned.exit_status, 0) << planned.err;
+  EXPECT_THAT(planned.out, HasSubstr("on two hosts: hosts 2 x cores 3, device cpu"));
+  for (const auto& [cluster, refusal] :
+       {std::pair(std::string("64xh100"),
+                  "the cluster 64xh100 has two axes, nodes of 8 and devices of 8"),
+        std::pair(grid, "the cluster two hosts has two axes, hosts of 2 and cores of 3")}) {
+    const std::vector<std::vector<std::string>> kRuns = {
+        {"serve"},
+        {"bench", "model"},
+        {"eval", "--window=16", "--perplexity", grid},
+        {"plan", "--proto"}};
+    for (std::vector<std::string> run : kRuns) {
+      run.insert(run.end(), {"--model", kModel, "--cluster", cluster});
+      const Outcome outcome = Mneme(run);
+      EXPECT_EQ(outcome.exit_status, kExitFailed) << run[0];
+      EXPECT_THAT(outcome.err, HasSubstr("UNIMPLEMENTED: ")) << run[0];
+      EXPECT_THAT(outcome.err, HasSubstr(refusal)) << run[0];
+    }
+  }
+}
+
+TEST(PlanTest, PinsHoldOnAnyCluster) {
+  const auto plan = [](std::vector<std::string> pins) {
+    std::vector<std::string> arguments = {"plan", "--shape=ultramem-1b-7b", "--layers=4",
+                                          "--cluster=8xh100", "--json"};
+    arguments.insert(arguments.end(), pins.begin(), pins.end());
+    return Mneme(arguments);
+  };
+  const auto layouts = [&](const std::vector<std::string>& pins, const std::string& kind) {
+    const Outcome outcome = plan(pins);
+    EXPECT_EQ(outcome.exit_status, 0) << outcome.err;
+    std::set<std::string> found;
+    const Json report = Json::parse(outcome.out);
+    for (const Json& op : report["operators"]) {
+      if (op["kind"] == kind) found.insert(op["layout"].get<std::string>());
+    }
+    return found;
+  };
+  using Set = std::set<std::string>;
+  EXPECT_EQ(layouts({"--table-layout=rows"}, "value_gather"), Set{"(B, B, B, B, S(0)) -> P"});
+  // Columns are divided where the pre-scores are operators of their own.
+  EXPECT_EQ(layouts({"--table-layout=columns"}, "pre_score"), Set{"(B, B, S(1)) -> P"});
+  EXPECT_EQ(layouts({"--layout", "block.*.ffn.up=(B, B) -> B"}, "activation"), Set{"(B, B) -> B"});
+  EXPECT_THAT(plan({"--layout", "block.*.ffn.up=(P, B) -> S(1)"}).err,
+              HasSubstr("INVALID_ARGUMENT: operator block.0.ffn.up cannot have layout "
+                        "'(P, B) -> S(1)' on 8 ranks; possible: "));
+  EXPECT_THAT(plan({"--layout", "no.such=B -> B"}).err,
+              HasSubstr("is for an operator 'no.such', which the model does not have"));
+  // Each is possible, but not both.
+  EXPECT_THAT(plan({"--layout", "memory.0.prefetch=(B, S(0)) -> ()", "--layout",
+                    "memory.0.gather=(B, B, B, B, B) -> B"})
+                  .err,
+              HasSubstr("INVALID_ARGUMENT: "));
 }
 
 TEST(CalibrateTest, WritesAClusterThatPlansAreMadeFor) {

@@ -2,12 +2,12 @@
 
 #include <utility>
 
+#include "engine/graph/element_bytes.h"
+
 namespace mneme::graph {
 namespace {
 
 constexpr int64_t kTableRowAlignment = 64;
-
-int64_t ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
 
 }  // namespace
 

@@ -12,13 +12,17 @@ namespace {
 
 using graph::Graph;
 
-// What ranks hold beside weights: the KV cache, and at most the registers of all tensors that are
-// alive together, whole. Of one rank, or of all where they share their memory.
+// What ranks hold beside weights: the KV cache, and the registers of the plan itself.
 MemoryNeeds NeedsOf(const Graph& graph, const CompileOptions& options) {
   const v1::StepLimits& limits = options.limits;
   return {.kv_positions = int64_t{limits.kv_blocks()} * limits.kv_block_tokens(),
-          .other_bytes = WholeRegisterBytes(graph, limits.max_tokens(), limits.max_logit_rows()) *
-                         (options.cost.shared_memory ? options.cluster.ranks() : 1)};
+          .registers = [&](const LayoutRules& rules, const std::vector<size_t>& chosen) {
+            std::vector<graph::Signature> signatures;
+            for (size_t i = 0; i < chosen.size(); ++i) {
+              signatures.push_back(rules.options()[i][chosen[i]][kInner]);
+            }
+            return ArenaBytes(graph, options, signatures);
+          }};
 }
 
 absl::StatusOr<LayoutChoice> ChooseIn(Graph graph, const CompileOptions& options) {
@@ -49,6 +53,27 @@ absl::StatusOr<LayoutChoice> ChooseLayouts(const Graph& graph, const CompileOpti
   }
   if (!fused.ok()) return scored;
   return scored->choice.seconds < fused->choice.seconds ? scored : fused;
+}
+
+absl::StatusOr<int32_t> ChooseRanks(const Graph& graph, CompileOptions options, int32_t most,
+                                    const std::function<CostModel(int32_t ranks)>& cost) {
+  int32_t best = 0;
+  double least = kNever;
+  absl::Status refused;
+  for (int32_t ranks = 1; ranks <= most; ranks = 2 * ranks < most ? 2 * ranks : most) {
+    options.cluster.set_ranks(ranks);
+    options.cost = cost(ranks);
+    const absl::StatusOr<LayoutChoice> chosen = ChooseLayouts(graph, options);
+    if (!chosen.ok()) {
+      refused = chosen.status();
+    } else if (chosen->choice.seconds < least) {
+      least = chosen->choice.seconds;
+      best = ranks;
+    }
+    if (ranks == most) break;
+  }
+  if (best == 0) return refused;
+  return best;
 }
 
 }  // namespace mneme::plan

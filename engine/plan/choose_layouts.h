@@ -2,6 +2,9 @@
 #ifndef MNEME_ENGINE_PLAN_CHOOSE_LAYOUTS_H_
 #define MNEME_ENGINE_PLAN_CHOOSE_LAYOUTS_H_
 
+#include <cstdint>
+#include <functional>
+
 #include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
 #include "engine/plan/compile.h"
@@ -20,6 +23,13 @@ struct LayoutChoice {
 // RESOURCE_EXHAUSTED the bytes that do not fit a rank.
 absl::StatusOr<LayoutChoice> ChooseLayouts(const graph::Graph& graph,
                                            const CompileOptions& options);
+
+// The number of ranks from 1, 2, 4, ... and `most` on which a step of the plan that Compile would
+// make takes the least modelled time, the smallest such number. cost: of that many ranks; the other
+// options are Compile's, of which the cluster's ranks and the costs are set here. Where no number
+// will do, the error of the largest.
+absl::StatusOr<int32_t> ChooseRanks(const graph::Graph& graph, CompileOptions options, int32_t most,
+                                    const std::function<CostModel(int32_t ranks)>& cost);
 
 }  // namespace mneme::plan
 

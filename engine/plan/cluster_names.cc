@@ -1,15 +1,23 @@
 // Clusters on paper. Every figure is a vendor's published one:
 //
-//   a100  NVIDIA A100 80GB SXM datasheet: HBM2e 80 GB, 2,039 GB/s; bf16 312 TFLOP/s dense; NVLink
-//         600 GB/s. DGX A100: one 200 Gb/s adapter a GPU.
-//   h100  NVIDIA H100 SXM datasheet: HBM3 80 GB, 3.35 TB/s; bf16 1,979 TFLOP/s with sparsity, 989
-//         dense; NVLink 900 GB/s. DGX H100: one 400 Gb/s adapter a GPU.
-//   h200  NVIDIA H200 SXM datasheet: HBM3e 141 GB, 4.8 TB/s; arithmetic and links as the H100's.
-//   b200  NVIDIA HGX and DGX B200 datasheets, eight GPUs: 1,440 GB, 64 TB/s, bf16 36 PFLOP/s with
-//         sparsity (2.25 dense a GPU), NVLink 1.8 TB/s a GPU; one 400 Gb/s adapter a GPU.
+//   a100  "NVIDIA A100 Tensor Core GPU" datasheet, 80GB SXM: HBM2e 80 GB, 2,039 GB/s; bf16 312
+//         TFLOP/s dense, FP32 19.5; NVLink 600 GB/s. "NVIDIA DGX A100" datasheet: one 200 Gb/s
+//         adapter a GPU.
+//   h100  "NVIDIA H100 Tensor Core GPU" datasheet, SXM: HBM3 80 GB, 3.35 TB/s; bf16 1,979 TFLOP/s
+//         with sparsity, half of it dense, FP32 67; NVLink 900 GB/s. "NVIDIA DGX H100" datasheet:
+//         one 400 Gb/s adapter a GPU.
+//   h200  "NVIDIA H200 Tensor Core GPU" datasheet, SXM: HBM3e 141 GB, 4.8 TB/s; arithmetic and
+//   links
+//         as the H100's.
+//   b200  "NVIDIA DGX B200" datasheet, eight GPUs: HBM3e 1,440 GB, 64 TB/s; NVLink 14.4 TB/s; one
+//         400 Gb/s adapter a GPU. "NVIDIA HGX Platform" page, HGX B200: bf16 36 PFLOP/s with
+//         sparsity (2.25 dense a GPU), FP32 600 TFLOP/s. What drivers report of its memory (7,680
+//         bits at 3,996 MHz) is 7.67 TB/s.
 //
-// NVLink figures count both directions; a link here is one. float32 arithmetic is that of the
-// datasheets' FP32 (19.5, 67, 67, 75 TFLOP/s): weights in float32 are not rounded for tensor cores.
+// Gigabytes of memory are taken as 10^9 bytes: devices report more.
+//
+// NVLink figures count both directions; a link here is one. float32 arithmetic is that of FP32:
+// weights in float32 are not rounded for tensor cores.
 //
 // Latencies of exchanges are those that NCCL itself assumes (src/graph/tuning.cc, ring, LL): 6.6 us
 // a collective and 0.6 us a step over NVLink, 2.7 us a step over the network; an all-reduce over n

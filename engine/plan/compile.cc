@@ -300,6 +300,23 @@ void AddProgram(int64_t from_tokens, v1::Plan larger, v1::Plan* plan) {
   program->mutable_actors()->Swap(larger.mutable_actors());
   program->set_logits_register(larger.logits_register());
   plan->set_arena_bytes(std::max(plan->arena_bytes(), larger.arena_bytes()));
+  for (v1::RankMemory& memory : *plan->mutable_memory()) {
+    memory.set_arena_bytes(plan->arena_bytes());
+  }
+}
+
+// Whether ranks have the memory for registers of so many bytes each, beside what the plan has of
+// weights and caches.
+bool HoldsRegisters(const v1::Plan& plan, int64_t arena_bytes, const CostModel& cost) {
+  if (cost.memory_bytes == 0 || arena_bytes <= plan.arena_bytes()) return true;
+  int64_t fullest = 0;
+  int64_t all = 0;
+  for (const v1::RankMemory& memory : plan.memory()) {
+    all += memory.kv_bytes() + arena_bytes;
+    fullest = std::max(fullest, memory.weight_bytes() + memory.kv_bytes() + arena_bytes);
+  }
+  for (const v1::Weight& w : plan.weights()) all += w.shared_with().empty() ? w.bytes() : 0;
+  return (cost.shared_memory ? all : fullest) <= cost.memory_bytes;
 }
 
 void AddMemory(v1::Plan* plan) {
@@ -327,12 +344,19 @@ absl::StatusOr<v1::Plan> Compile(const Graph& graph, const CompileOptions& optio
   absl::StatusOr<LayoutChoice> choice = ChooseLayouts(graph, options);
   if (!choice.ok()) return choice.status();
   v1::Plan plan = Compiler(choice->graph, options, std::move(choice->choice.signatures)).Run();
-  for (StepChoice& larger : choice->choice.larger_steps) {
-    AddProgram(larger.from_tokens,
-               Compiler(choice->graph, options, std::move(larger.signatures)).Run(), &plan);
-  }
   AddMemory(&plan);
+  for (StepChoice& step : choice->choice.larger_steps) {
+    v1::Plan larger = Compiler(choice->graph, options, std::move(step.signatures)).Run();
+    // What its steps would save is not worth refusing the model.
+    if (!HoldsRegisters(plan, larger.arena_bytes(), options.cost)) continue;
+    AddProgram(step.from_tokens, std::move(larger), &plan);
+  }
   return plan;
+}
+
+int64_t ArenaBytes(const Graph& graph, const CompileOptions& options,
+                   const std::vector<Signature>& signatures) {
+  return Compiler(graph, options, signatures).Run().arena_bytes();
 }
 
 }  // namespace mneme::plan

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
@@ -28,6 +29,11 @@ struct CompileOptions {
 // counts) or the pin that cannot be, with what can; RESOURCE_EXHAUSTED the bytes that do not fit a
 // rank; INTERNAL what is wrong with the graph.
 absl::StatusOr<v1::Plan> Compile(const graph::Graph& graph, const CompileOptions& options);
+
+// Bytes of a rank's registers if the operators of `graph` have these signatures. REQUIRES: what
+// Compile needs.
+int64_t ArenaBytes(const graph::Graph& graph, const CompileOptions& options,
+                   const std::vector<graph::Signature>& signatures);
 
 }  // namespace mneme::plan
 

@@ -1,7 +1,9 @@
 #include "engine/plan/compile.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "engine/graph/memory_transformer.h"
 #include "engine/graph/test_models.h"
@@ -89,6 +91,30 @@ TEST(CompileTest, OnlyRanksThatShareMemoryReadWholeWeightsInLargerSteps) {
     for (int r = 0; r < 2; ++r) {
       EXPECT_EQ(plan.memory(r).weight_bytes(), same.memory(r).weight_bytes());
     }
+  }
+}
+
+// Of two plans that differ in nothing else, one may hold as much as the other needs.
+TEST(CompileTest, LargerStepsTakeNoMemoryThatRanksDoNotHave) {
+  CompileOptions options = RanksWithoutExchanges(2);
+  options.cost.shared_memory = false;
+  const auto held = [](const v1::Plan& plan) {
+    int64_t most = 0;
+    for (const v1::RankMemory& m : plan.memory()) {
+      most = std::max(most, m.weight_bytes() + m.kv_bytes() + m.arena_bytes());
+    }
+    return most;
+  };
+  options.pins.large_steps = LayoutPins::LargeSteps::kSame;
+  const int64_t same = held(*Compile(TestGraph(), options));
+  options.pins.large_steps = LayoutPins::LargeSteps::kRows;
+  const int64_t rows = held(*Compile(TestGraph(), options));
+  ASSERT_GT(rows, same);
+  for (const auto& [bytes, programs] : {std::pair(same, 0), std::pair(rows - 1, 0), {rows, 1}}) {
+    options.cost.memory_bytes = bytes;
+    const v1::Plan plan = Compile(TestGraph(), options).value();
+    EXPECT_EQ(plan.programs_size(), programs) << bytes;
+    EXPECT_LE(held(plan), bytes);
   }
 }
 

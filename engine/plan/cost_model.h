@@ -10,11 +10,14 @@
 
 namespace mneme::plan {
 
+// 100 GFLOP/s, whatever the rows.
+std::vector<Arithmetic> GuessedArithmetic();
+
 // The defaults are guesses for one core of a server, for plans of which nobody measured anything.
 struct CostModel {
   double bytes_per_second = 25e9;
   double row_seconds = 0.1e-6;  // of a random row of a table, beside its bytes
-  std::vector<Arithmetic> arithmetic = {{1, 100e9, 100e9}};
+  std::vector<Arithmetic> arithmetic = GuessedArithmetic();
   // Of one exchange over the inner axis, beside its bytes: all ranks meet, and each looks at every
   // other one's count.
   double exchange_seconds = 2.25e-6;

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "engine/graph/element_bytes.h"
 #include "engine/plan/plan_of_rank.h"
 
 namespace mneme::plan {
@@ -45,8 +46,6 @@ const char* TypeName(v1::ElementType type) {
       return "?";
   }
 }
-
-int64_t ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
 
 // Of all weights that the actor names.
 int64_t WeightBytes(const v1::Plan& plan, const v1::Actor& actor) {

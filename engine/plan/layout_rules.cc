@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "engine/plan/boxing.h"
@@ -281,6 +280,19 @@ double LayoutRules::Apply(size_t i, size_t option, State* state, State* next,
   return seconds;
 }
 
+std::vector<State> LayoutRules::StatesBehind(size_t i) const {
+  std::vector<State> states;
+  for (const GridSignature& s : options_[i]) {
+    State& state = states.emplace_back();
+    for (int32_t before : steps_[i].survivors) {
+      if (before >= 0 || before == kSeen) return {};
+      const size_t output = static_cast<size_t>(-1 - before);
+      state.push_back(Bit(Pair(s[kOuter].outputs[output], s[kInner].outputs[output])));
+    }
+  }
+  return states;
+}
+
 double LayoutRules::EntrySeconds(size_t i) const {
   const GridPartition& partition = pricing_.partition();
   double seconds = 0;
@@ -303,35 +315,6 @@ double LayoutRules::EntrySeconds(size_t i) const {
 double LayoutRules::Finish(const State& state, std::vector<Exchanged>* exchanges) const {
   char16_t has = state.empty() ? Bit(0) : state[0];
   return Box({graph_.logits, nullptr, true}, 0, &has, exchanges);
-}
-
-int64_t WholeRegisterBytes(const Graph& graph, int64_t tokens, int64_t logit_rows) {
-  const auto bytes = [&](int32_t tensor) {
-    const graph::Tensor& t = graph.tensors[tensor];
-    return 4 * t.cols * (t.rows == v1::Register::LOGIT_ROWS ? logit_rows : tokens);
-  };
-  std::vector<size_t> last_use(graph.tensors.size(), 0);
-  for (size_t i = 0; i < graph.operators.size(); ++i) {
-    for (int32_t input : graph.operators[i].inputs) {
-      if (input >= 0) last_use[input] = i;
-    }
-  }
-  last_use[graph.logits] = graph.operators.size();
-  int64_t alive = 0;
-  int64_t most = 0;
-  for (size_t i = 0; i < graph.operators.size(); ++i) {
-    const Operator& op = graph.operators[i];
-    for (int32_t output : op.outputs) alive += output < 0 ? 0 : bytes(output);
-    most = std::max(most, alive);
-    std::set<int32_t> done;
-    for (const std::vector<int32_t>* tensors : {&op.inputs, &op.outputs}) {
-      for (int32_t t : *tensors) {
-        if (t >= 0 && last_use[t] <= i) done.insert(t);
-      }
-    }
-    for (int32_t t : done) alive -= bytes(t);
-  }
-  return most;
 }
 
 }  // namespace mneme::plan

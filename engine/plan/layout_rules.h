@@ -62,6 +62,9 @@ class LayoutRules {
   // if not null, gets what is exchanged.
   double Apply(size_t i, size_t option, State* state, State* next,
                std::vector<Exchanged>* exchanges = nullptr) const;
+  // The states that there can be behind operator `i`, by option, if all that lives there is what it
+  // writes; else none.
+  std::vector<State> StatesBehind(size_t i) const;
   // At most so much more a stretch of operators that begins with `i` takes in one state than in
   // another: the exchanges of the tensors that are alive before it. Over one axis each is exchanged
   // at most twice: with both letters of a pair made B nothing is left to exchange.
@@ -112,9 +115,6 @@ class LayoutRules {
   std::map<std::string, std::vector<Price>> price_of_key_;
   std::vector<const std::vector<Price>*> prices_;  // by operator, then option
 };
-
-// The most bytes that the tensors alive at one time take when all are whole.
-int64_t WholeRegisterBytes(const graph::Graph& graph, int64_t tokens, int64_t logit_rows);
 
 }  // namespace mneme::plan
 

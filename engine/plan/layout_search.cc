@@ -51,14 +51,14 @@ class Explorer {
   }
 
   // The ways through a stretch that may be part of a choice within the bound. times: how often it
-  // is passed. budget: bytes that one pass may take.
+  // is passed. budget: bytes that one pass may take. all: it is entered in none but these states.
   std::vector<Way> Explore(size_t begin, size_t end, size_t times,
-                           const std::vector<State>& entries, double budget) {
-    // Some pass takes no more than its share, the others more only by the exchanges of what they
-    // find. Sums in another order may differ in their last bits.
+                           const std::vector<State>& entries, bool all, double budget) {
+    // Some pass takes no more than its share; one from another state more only by the exchanges of
+    // what it finds. Sums in another order may differ in their last bits.
     const double elsewhere = rest_[0] - static_cast<double>(times) * (rest_[begin] - rest_[end]);
     seconds_limit_ = (search_.bound * (1 + 1e-9) - elsewhere) / static_cast<double>(times) +
-                     (times > 1 ? rules_.EntrySeconds(begin) : 0);
+                     (all ? 0 : rules_.EntrySeconds(begin));
     end_ = end;
     State start;
     for (const State& entry : entries) start += entry;
@@ -77,6 +77,8 @@ class Explorer {
     }
     return ways;
   }
+
+  int64_t labels() const { return static_cast<int64_t>(nodes_.size()); }
 
   // The options that led to a way, in order.
   std::vector<size_t> Trace(int32_t node) const {
@@ -219,14 +221,16 @@ class OneSearch {
   Found Run() {
     const size_t count = search_.rules.operators();
     const bool repeats = r_.count > 0;
-    before_ = explorer_.Explore(0, repeats ? r_.begin : 0, 1, {State()}, budget_);
+    before_ = explorer_.Explore(0, repeats ? r_.begin : 0, 1, {State()}, true, budget_);
     for (const Way& way : before_) Number(way.exits[0], &entries_);
     if (repeats) {
+      const std::vector<State> behind = search_.rules.StatesBehind(r_.end() - 1);
+      for (const State& state : behind) Number(state, &entries_);
       size_t known = 0;
       while (known < entries_.size()) {
         known = entries_.size();
         body_ = explorer_.Explore(r_.begin, r_.begin + r_.period, r_.count, entries_,
-                                  budget_ / static_cast<double>(r_.count));
+                                  !behind.empty(), budget_ / static_cast<double>(r_.count));
         for (const Way& way : body_) {
           for (size_t e = 0; e < known; ++e) {
             if (way.seconds[e] < kNever) Number(way.exits[e], &entries_);
@@ -234,7 +238,7 @@ class OneSearch {
         }
       }
     }
-    after_ = explorer_.Explore(repeats ? r_.end() : 0, count, 1, entries_, budget_);
+    after_ = explorer_.Explore(repeats ? r_.end() : 0, count, 1, entries_, true, budget_);
     for (const Way& way : before_) {
       const size_t e = Number(way.exits[0], &entries_);
       if (!repeats) {
@@ -243,6 +247,7 @@ class OneSearch {
       }
       for (const Way& body : body_) Repeat(way, body, e);
     }
+    found_.labels = explorer_.labels();
     return found_;
   }
 
@@ -288,7 +293,7 @@ class OneSearch {
 // Layouts of the weights with several readers, with which each operator has an option.
 struct Storage {
   std::vector<std::vector<size_t>> allowed;
-  double bytes = 0;    // of these weights, and what is fixed
+  double bytes = 0;    // of these weights
   double seconds = 0;  // of the fastest options, without exchanges
 };
 
@@ -297,7 +302,7 @@ std::vector<Storage> Storages(const Search& search) {
   std::vector<Storage> storages;
   std::vector<size_t> chosen(shared.size(), 0);
   for (;;) {
-    Storage storage{search.allowed, search.memory.fixed_bytes(), 0};
+    Storage storage{search.allowed, 0, 0};
     bool possible = true;
     for (size_t w = 0; w < shared.size(); ++w) {
       storage.bytes += shared[w].bytes[chosen[w]];
@@ -332,21 +337,25 @@ Found FindLayouts(const Search& search) {
   std::stable_sort(storages.begin(), storages.end(),
                    [](const Storage& a, const Storage& b) { return a.seconds < b.seconds; });
   Found best;
+  int64_t labels = 0;
   for (const Storage& storage : storages) {
     if (storage.bytes > search.memory_bytes || storage.seconds >= best.seconds) continue;
     Search better = search;
     better.bound = std::min(search.bound, best.seconds);
     // Most often the fastest plan fits, and its bytes need no labels.
     Found found = OneSearch(better, storage.allowed, /*bytes=*/false, kNever).Run();
+    labels += found.labels;
     if (found.seconds >= best.seconds) continue;
     found.bytes = Evaluate(search.rules, search.memory, found.options).bytes;
     if (found.bytes > search.memory_bytes) {
       const double left = search.memory_bytes - storage.bytes;
       found = OneSearch(better, storage.allowed, /*bytes=*/true, left).Run();
       found.bytes += storage.bytes;
+      labels += found.labels;
     }
     if (found.seconds < best.seconds) best = std::move(found);
   }
+  best.labels = labels;
   return best;
 }
 
@@ -368,8 +377,8 @@ double LeastBytes(const Search& search) {
 
 Found Evaluate(const LayoutRules& rules, const MemoryAccount& memory,
                const std::vector<size_t>& options) {
-  if (!memory.Agree(options)) return {options, kNever, 0};
-  Found found{options, 0, memory.SharedBytes(options)};
+  if (!memory.Agree(options)) return {options, kNever, 0, 0};
+  Found found{options, 0, memory.SharedBytes(options), 0};
   State state, next;
   for (size_t i = 0; i < options.size() && found.seconds < kNever; ++i) {
     const double exchanges = rules.Apply(i, options[i], &state, &next);

@@ -9,6 +9,7 @@
 #define MNEME_ENGINE_PLAN_LAYOUT_SEARCH_H_
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "engine/plan/layout_rules.h"
@@ -16,23 +17,29 @@
 
 namespace mneme::plan {
 
+// Bytes of a rank's registers, by choice: an option for each operator.
+using RegisterBytes =
+    std::function<int64_t(const LayoutRules& rules, const std::vector<size_t>& options)>;
+
 // What ranks hold beside the weights.
 struct MemoryNeeds {
-  int64_t kv_positions = 0;  // of all sequences
-  int64_t other_bytes = 0;   // per rank, in whatever layout: registers
+  int64_t kv_positions = 0;      // of all sequences
+  RegisterBytes registers = {};  // empty: none
 };
 
-// Bytes that one rank holds (all ranks together, where they share their memory), by choice.
+// Bytes of weights and KV caches that the fullest rank holds (all ranks together, where they share
+// their memory), by choice.
 class MemoryAccount {
  public:
-  MemoryAccount(const LayoutRules& rules, const MemoryNeeds& needs);
+  // kv_positions: of all sequences.
+  MemoryAccount(const LayoutRules& rules, int64_t kv_positions);
 
   // Of the weights that this operator reads, alone or as the first of those that read one table
   // with the same selections, and of the cache it appends to.
   double OptionBytes(size_t i, size_t option) const;
   // A weight has one layout for all its readers. Whether they have the same.
   bool Agree(const std::vector<size_t>& option_of) const;
-  // Of the weights with several readers, which agree. And what no choice changes.
+  // Of the weights with several readers, which agree.
   double SharedBytes(const std::vector<size_t>& option_of) const;
   // Whether operator `i` reads a weight with several readers as it is stored. By `root` in
   // shared().
@@ -46,21 +53,20 @@ class MemoryAccount {
     std::vector<double> bytes;                    // of each
   };
   const std::vector<SharedWeight>& shared() const { return shared_; }
-  double fixed_bytes() const { return fixed_bytes_; }
 
  private:
   const LayoutRules& rules_;
   std::vector<SharedWeight> shared_;
   std::vector<int32_t> root_;         // by weight: index into shared_, or -1
   std::vector<size_t> first_reader_;  // by weight that has memory of its own
-  double fixed_bytes_ = 0;
   double kv_positions_ = 0;
 };
 
 struct Found {
   std::vector<size_t> options;  // by operator; empty: there is none
   double seconds = kNever;
-  double bytes = 0;
+  double bytes = 0;    // of the MemoryAccount
+  int64_t labels = 0;  // that the search kept on its way: what it took
 };
 
 struct Search {

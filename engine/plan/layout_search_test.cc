@@ -2,7 +2,7 @@
 #include "engine/plan/layout_search.h"
 
 #include <algorithm>
-#include <ctime>
+#include <map>
 #include <random>
 #include <string>
 
@@ -135,12 +135,30 @@ CostModel RandomCost(Random& random) {
   return cost;
 }
 
+// Some of each operator's options: on two axes there are too many to try them all. Operators that
+// are alike keep the same; the first one, and with it some choice, always is among them.
+void Thin(const Graph& graph, size_t most, Random& random, GridOptions* options) {
+  std::map<std::string, std::vector<GridSignature>> kept;
+  for (size_t i = 0; i < options->size(); ++i) {
+    const graph::Operator& op = graph.operators[i];
+    std::string key = std::to_string(op.kind) + "x" + std::to_string((*options)[i].size());
+    if (!op.weights.empty()) key += "x" + std::to_string(graph.weights[op.weights[0]].rows);
+    const auto [it, inserted] = kept.try_emplace(key, (*options)[i]);
+    while (inserted && it->second.size() > most) {
+      it->second.erase(it->second.begin() + 1 +
+                       random.Below(static_cast<int64_t>(it->second.size()) - 1));
+    }
+    (*options)[i] = it->second;
+  }
+}
+
 // One random graph with and without a limit of its memory; whether the limit binds.
-bool CheckOne(const Graph& graph, const Grid& grid, Random& random) {
+bool CheckOne(const Graph& graph, const Grid& grid, size_t most_options, Random& random) {
   const GridPartition partition(graph, grid);
-  const GridOptions options = Declared(graph, partition);
+  GridOptions options = Declared(graph, partition);
+  Thin(graph, most_options, random, &options);
   CostModel cost = RandomCost(random);
-  const MemoryNeeds needs = {.kv_positions = 0, .other_bytes = random.Below(2) * 50'000};
+  const MemoryNeeds needs = {.kv_positions = 0};
   const Planner free(graph, partition, cost, options, needs);
   const Found fastest = *free.Decode();
   const BruteForce all(free, kNever);
@@ -172,20 +190,42 @@ TEST(LayoutSearchTest, NoChoiceThatFitsIsBetter) {
     const Graph graph = RandomGraph(blocks == 1 ? 3 + random.Below(2) : 4, blocks, random);
     const Grid grid = {{1, 2 + static_cast<int32_t>(random.Below(3))}};
     SCOPED_TRACE(round);
-    binding += CheckOne(graph, grid, random);
+    binding += CheckOne(graph, grid, /*most_options=*/100, random);
     repeated += blocks > 1;
   }
   EXPECT_GE(binding, kRounds / 3);
   EXPECT_GE(repeated, kRounds / 2);
 }
 
+// With repeated blocks, which share their layouts, tied weights and skips.
 TEST(LayoutSearchTest, NoChoiceOnTwoAxesIsBetter) {
   Random random{std::mt19937(13)};
   int binding = 0;
-  constexpr int kRounds = 30;
+  int repeated = 0;
+  int tied = 0;
+  constexpr int kRounds = 200;
   for (int round = 0; round < kRounds && !HasFailure(); ++round) {
     SCOPED_TRACE(round);
-    binding += CheckOne(RandomGraph(2, 1, random), {{2, 2}}, random);
+    const int64_t blocks = 1 + random.Below(3);
+    const Graph graph = RandomGraph(blocks == 1 ? 3 : 4, blocks, random);
+    const Grid grid = {{2, 2 + static_cast<int32_t>(random.Below(2))}};
+    binding += CheckOne(graph, grid, /*most_options=*/6, random);
+    repeated += blocks > 1;
+    tied += graph.weights.back().shared_with >= 0;
+  }
+  EXPECT_GE(binding, kRounds / 3);
+  EXPECT_GE(repeated, kRounds / 2);
+  EXPECT_GE(tied, kRounds / 2);
+}
+
+// All options of a few operators.
+TEST(LayoutSearchTest, NoChoiceOfAllOnTwoAxesIsBetter) {
+  Random random{std::mt19937(17)};
+  int binding = 0;
+  constexpr int kRounds = 12;
+  for (int round = 0; round < kRounds && !HasFailure(); ++round) {
+    SCOPED_TRACE(round);
+    binding += CheckOne(RandomGraph(2, 1, random), {{2, 2}}, /*most_options=*/100, random);
   }
   EXPECT_GE(binding, kRounds / 3);
 }
@@ -226,8 +266,9 @@ TEST(LayoutSearchTest, GroupsOfBlocksMayRepeat) {
               1e-12);
 }
 
-// Planning is part of every start. Both together take 0.9 s of a core that others share; on a busy
-// machine so much more.
+// Planning is part of every start, and takes what the labels take that it keeps: some 650 a
+// millisecond of one core (`mneme plan --cluster` says how long it took), so that either is planned
+// in less than half a second.
 TEST(LayoutSearchTest, SixtyFourLayersOnSixtyFourRanksArePlannedSoon) {
   loader::ModelDescription model = *loader::DescribeShape("ultramem-2.5b-120b", 0);
   const loader::MemoryPlacement last = model.memory->layers.back();
@@ -237,13 +278,7 @@ TEST(LayoutSearchTest, SixtyFourLayersOnSixtyFourRanksArePlannedSoon) {
     model.memory->layers.back().read_block = model.memory->layers.back().add_block = l;
   }
   const Graph graph = graph::BuildMemoryTransformer(model, graph::Bf16Weights());
-#if defined(__SANITIZE_ADDRESS__)
-  constexpr double kSeconds = 60;
-#else
-  constexpr double kSeconds = 2;
-#endif
-  for (const char* name : {"64xcpu", "64xh100"}) {
-    const std::clock_t start = std::clock();
+  for (const auto& [name, most] : {std::pair("64xcpu", 2'000), std::pair("64xh100", 300'000)}) {
     const Cluster cluster = *NamedCluster(name);
     const CostModel cost = CostOf(cluster);
     const GridPartition partition(graph, Grid::Of(cluster));
@@ -251,8 +286,8 @@ TEST(LayoutSearchTest, SixtyFourLayersOnSixtyFourRanksArePlannedSoon) {
     const Planner planner(graph, partition, cost, options, {.kv_positions = 4096});
     const absl::StatusOr<Found> found = planner.Decode();
     ASSERT_TRUE(found.ok()) << found.status();
-    const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
-    EXPECT_LT(seconds, kSeconds) << name;
+    EXPECT_GT(found->labels, 0);
+    EXPECT_LT(found->labels, most) << name;
     EXPECT_EQ(planner.repetition().count, 64u);
   }
 }

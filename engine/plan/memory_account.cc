@@ -29,12 +29,11 @@ bool ReadsAlike(const Graph& graph, const std::vector<std::pair<size_t, int>>& r
 
 }  // namespace
 
-MemoryAccount::MemoryAccount(const LayoutRules& rules, const MemoryNeeds& needs)
+MemoryAccount::MemoryAccount(const LayoutRules& rules, int64_t kv_positions)
     : rules_(rules),
       root_(rules.graph().weights.size(), -1),
       first_reader_(rules.graph().weights.size(), 0),
-      fixed_bytes_(static_cast<double>(needs.other_bytes)),
-      kv_positions_(static_cast<double>(needs.kv_positions)) {
+      kv_positions_(static_cast<double>(kv_positions)) {
   const Graph& graph = rules.graph();
   const Pricing& pricing = rules.pricing();
   std::map<int32_t, SharedWeight> readers;
@@ -118,7 +117,7 @@ bool MemoryAccount::Agree(const std::vector<size_t>& option_of) const {
 }
 
 double MemoryAccount::SharedBytes(const std::vector<size_t>& option_of) const {
-  double bytes = fixed_bytes_;
+  double bytes = 0;
   for (const SharedWeight& w : shared_) {
     const auto& [first, operand] = w.readers[0];
     const GridLayout stored = WeightLayout(rules_.options()[first][option_of[first]], operand);

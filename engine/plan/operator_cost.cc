@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/graph/element_bytes.h"
 #include "engine/plan/expert_parts.h"
 #include "engine/plan/row_splits.h"
 #include "engine/plan/weight_parts.h"
@@ -14,8 +15,6 @@ using graph::Operator;
 using graph::Sbp;
 
 constexpr double kLine = 64;  // bytes that a read of less fetches
-
-double ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
 
 bool On(const GridSignature& s, int axis, int weight, Sbp sbp) {
   return s[axis].weights[weight] == sbp;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/graph/element_bytes.h"
 #include "engine/plan/arena.h"
 
 namespace mneme::plan {

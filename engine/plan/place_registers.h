@@ -9,8 +9,6 @@
 
 namespace mneme::plan {
 
-constexpr int64_t ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
-
 // Gives every register of the plan its slots, bytes and place in the arena, from the order of its
 // actors; `traced` ones are kept to the end of the step, as the logits are. A register has the same
 // place on all ranks, as large as its widest part needs.

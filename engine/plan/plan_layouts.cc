@@ -1,5 +1,6 @@
 #include "engine/plan/plan_layouts.h"
 
+#include "engine/graph/element_bytes.h"
 #include "engine/plan/expert_parts.h"
 #include "engine/plan/weight_parts.h"
 
@@ -10,8 +11,6 @@ using graph::Graph;
 using graph::Operator;
 using graph::Sbp;
 using graph::Signature;
-
-int64_t ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
 
 void SplitExperts(const Graph& graph, const Operator& op, const Signature& s, int32_t ranks,
                   v1::Plan* plan) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/graph/element_bytes.h"
+
 namespace mneme::plan {
 namespace {
 
@@ -14,8 +16,6 @@ bool SplitsColumns(const v1::Layout& layout) { return Split(layout) && layout.ax
 int64_t Size(const v1::Layout& layout, int32_t rank) {
   return (layout.parts(rank).end() - layout.parts(rank).begin()) * std::max(1, layout.chunks());
 }
-
-int64_t ElementBytes(v1::ElementType type) { return type == v1::BF16 ? 2 : 4; }
 
 // Rows of a table that are dealt out in blocks: those of the rank. The last block may be short.
 int64_t RowsOf(int64_t rows, int64_t block, int32_t ranks, int32_t rank) {

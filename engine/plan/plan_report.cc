@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/pre_scores.h"
 #include "engine/plan/planner.h"
+#include "engine/plan/register_bytes.h"
 #include "engine/plan/row_splits.h"
 
 namespace mneme::plan {
@@ -81,8 +83,10 @@ class Reporter {
     cost_.context = options.context;
     needs_.kv_positions =
         options.kv_positions > 0 ? options.kv_positions : kBatches[2] * (options.context + 1);
-    needs_.other_bytes = WholeRegisterBytes(graph, options.step_tokens, kBatches[2]);
-    if (cost_.shared_memory) needs_.other_bytes *= cluster.ranks();
+    needs_.registers = [tokens = options.step_tokens](const LayoutRules& rules,
+                                                      const std::vector<size_t>& chosen) {
+      return RegisterBytesBound(rules, chosen, tokens, /*logit_rows=*/kBatches[2]);
+    };
   }
 
   // The layouts that the report is of.
@@ -114,11 +118,11 @@ class Reporter {
 
  private:
   void AddMemory(const Planner& planner, const Found& decode) {
-    const double all = Evaluate(planner.rules(), planner.memory(), decode.options).bytes;
-    const Planner without(graph_, partition_, cost_, signatures_, {});
-    report_.weight_bytes = Evaluate(without.rules(), without.memory(), decode.options).bytes;
-    report_.register_bytes = static_cast<double>(needs_.other_bytes);
-    report_.kv_bytes = all - report_.weight_bytes - report_.register_bytes;
+    const LayoutRules& rules = planner.rules();
+    const double held = Evaluate(rules, planner.memory(), decode.options).bytes;
+    report_.weight_bytes = Evaluate(rules, MemoryAccount(rules, 0), decode.options).bytes;
+    report_.kv_bytes = held - report_.weight_bytes;
+    report_.register_bytes = planner.RegisterBytesOf(decode.options);
   }
 
   void AddOperators(const Planner& planner, const Found& decode) {
@@ -243,6 +247,7 @@ absl::StatusOr<std::unique_ptr<Form>> ChooseIn(Graph graph, const Cluster& clust
 
 absl::StatusOr<PlanReport> MakeReport(const Graph& graph, const Cluster& cluster,
                                       const ReportOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
   auto form = ChooseIn(graph, cluster, options);
   if (cluster.ranks() > 1 && graph::HasFusedPreScores(graph)) {
     auto scored = ChooseIn(graph::WithPreScores(graph), cluster, options);
@@ -253,7 +258,10 @@ absl::StatusOr<PlanReport> MakeReport(const Graph& graph, const Cluster& cluster
     }
   }
   if (!form.ok()) return form.status();
-  return (*form)->reporter->Run((*form)->found);
+  const std::chrono::duration<double> planning = std::chrono::steady_clock::now() - start;
+  PlanReport report = (*form)->reporter->Run((*form)->found);
+  report.planning_seconds = planning.count();
+  return report;
 }
 
 }  // namespace mneme::plan

@@ -60,6 +60,7 @@ struct PlanReport {
   int64_t kv_positions = 0;
   std::vector<OperatorReport> operators;  // in the order of the graph, repeated blocks once
   std::vector<ExchangeReport> exchanges;
+  double planning_seconds = 0;    // that the choice of layouts took
   std::vector<StepReport> steps;  // decode of 1, 8 and 32 sequences, prefill of 512 tokens
 };
 

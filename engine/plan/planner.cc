@@ -60,7 +60,10 @@ Found FindOnGrid(Search search, const GridPartition& partition) {
   Found alone = FindLayouts(inner);
   search.bound = alone.seconds;
   Found both = FindLayouts(search);
-  return both.seconds < alone.seconds ? both : alone;
+  const int64_t labels = alone.labels + both.labels;
+  Found found = both.seconds < alone.seconds ? std::move(both) : std::move(alone);
+  found.labels = labels;
+  return found;
 }
 
 // The one axis of `partition` as a grid.
@@ -79,14 +82,16 @@ Planner::Planner(const Graph& graph, const GridPartition& partition, const CostM
       partition_(partition),
       cost_(cost),
       options_(options),
+      needs_(needs),
       pricing_(graph, partition, cost, StepShape::Decode(1, cost.context)),
       rules_(graph, pricing_, options),
-      memory_(rules_, needs),
+      memory_(rules_, needs.kv_positions),
       repetition_(FindRepetition(rules_)) {}
 
 Search Planner::SearchAll() const {
   Search search{rules_, memory_, repetition_, {}, kNever};
-  if (cost_.memory_bytes > 0) search.memory_bytes = static_cast<double>(cost_.memory_bytes);
+  // Bytes are whole numbers, which shares make inexact.
+  if (cost_.memory_bytes > 0) search.memory_bytes = static_cast<double>(cost_.memory_bytes) + 0.5;
   for (const std::vector<GridSignature>& options : options_) {
     search.allowed.emplace_back();
     for (size_t k = 0; k < options.size(); ++k) {
@@ -96,23 +101,45 @@ Search Planner::SearchAll() const {
   return search;
 }
 
+double Planner::RegisterBytesOf(const std::vector<size_t>& options) const {
+  if (!needs_.registers) return 0;
+  const auto bytes = static_cast<double>(needs_.registers(rules_, options));
+  return cost_.shared_memory ? bytes * partition_.grid().total() : bytes;
+}
+
+Found Planner::Within(Search search, double* registers) const {
+  const double memory = search.memory_bytes;
+  for (double left = 0;;) {
+    if (registers != nullptr) *registers = left;
+    search.memory_bytes = memory - left;
+    Found found = FindOnGrid(search, partition_);
+    if (memory == kNever || found.options.empty()) return found;
+    const double needed = RegisterBytesOf(found.options);
+    if (found.bytes + needed <= memory) return found;
+    left = needed;
+  }
+}
+
 absl::StatusOr<Found> Planner::Decode() const {
   const Search search = SearchAll();
-  Found found = FindOnGrid(search, partition_);
+  double registers = 0;
+  Found found = Within(search, &registers);
   if (!found.options.empty() || graph_.operators.empty()) return found;
   Search roomy = search;
   roomy.memory_bytes = kNever;
   if (search.memory_bytes == kNever || FindOnGrid(roomy, partition_).options.empty()) {
     return absl::InvalidArgumentError(
         "one weight has one layout for all its readers, and some tensor would have to be read as "
-        "it "
-        "cannot lie");
+        "it cannot lie");
   }
-  return absl::ResourceExhaustedError(
-      absl::StrCat("no plan fits: ", cost_.shared_memory ? "all ranks together" : "a rank",
-                   " would hold at least ", static_cast<int64_t>(LeastBytes(search)), " bytes on ",
-                   partition_.grid().total(), partition_.grid().total() == 1 ? " rank" : " ranks",
-                   ", there are ", cost_.memory_bytes));
+  const std::string of_registers =
+      registers == 0 ? ""
+                     : absl::StrCat(" beside ", static_cast<int64_t>(registers), " of registers");
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "no plan fits: ", cost_.shared_memory ? "all ranks together" : "a rank",
+      " would hold at least ", static_cast<int64_t>(LeastBytes(search)), " bytes", of_registers,
+      " on ", partition_.grid().total(), partition_.grid().total() == 1 ? " rank" : " ranks",
+      ", there are ", cost_.memory_bytes));
 }
 
 bool Planner::CanVary(size_t i, size_t option, const Found& decode) const {
@@ -143,7 +170,7 @@ std::vector<size_t> Planner::Varieties(size_t i, const Found& decode, Rows rows)
 Found Planner::ForStep(const StepShape& step, const Found& decode, bool by_rows) const {
   const Pricing pricing(graph_, partition_, cost_, step);
   const LayoutRules rules(graph_, pricing, options_);
-  const MemoryAccount memory(rules, {});
+  const MemoryAccount memory(rules, 0);
   // All that read one token's selections divide them alike: where one of them cannot divide rows,
   // none does.
   std::vector<Rows> tried = {Rows::kFree};
@@ -167,7 +194,7 @@ Found Planner::RunnerUp(size_t i, const Found& decode) const {
     if (repetition_.First(j) == first) std::erase(search.allowed[j], decode.options[i]);
   }
   if (search.allowed[first].empty()) return {};
-  return FindOnGrid(std::move(search), partition_);
+  return Within(std::move(search));
 }
 
 namespace {
@@ -194,7 +221,7 @@ void AddLargerSteps(const Graph& graph, const GridPartition& grid, const CostMod
     if (best.options.empty() || best.options == current) continue;
     const Pricing pricing(graph, grid, cost, step);
     const LayoutRules rules(graph, pricing, options);
-    const double now = Evaluate(rules, MemoryAccount(rules, {}), current).seconds;
+    const double now = Evaluate(rules, MemoryAccount(rules, 0), current).seconds;
     if (!by_rows && best.seconds > kWorthwhile * now) continue;
     current = best.options;
     choice->larger_steps.push_back({tokens, OfInnerAxis(options, best)});
@@ -221,23 +248,6 @@ absl::StatusOr<Choice> ChooseSignatures(const Graph& graph, const Partition& par
   return choice;
 }
 
-int32_t ChooseRanks(const Graph& graph, int32_t most,
-                    const std::function<CostModel(int32_t ranks)>& cost) {
-  int32_t best = 1;
-  double least = kNever;
-  for (int32_t ranks = 1; ranks <= most; ranks = 2 * ranks < most ? 2 * ranks : most) {
-    const Partition partition(graph, ranks);
-    const absl::StatusOr<Choice> choice =
-        ChooseSignatures(graph, partition, cost(ranks), RunnableSignatures(graph, partition));
-    if (choice.ok() && choice->seconds < least) {
-      least = choice->seconds;
-      best = ranks;
-    }
-    if (ranks == most) break;
-  }
-  return best;
-}
-
 double ModelledSeconds(const Graph& graph, const Partition& partition, const CostModel& cost,
                        const std::vector<Signature>& signatures) {
   const GridPartition grid(graph, {{1, partition.ranks()}});
@@ -246,7 +256,7 @@ double ModelledSeconds(const Graph& graph, const Partition& partition, const Cos
   const GridOptions grid_options = OneAxis(graph, grid, options);
   const Pricing pricing(graph, grid, cost, StepShape::Decode(1, cost.context));
   const LayoutRules rules(graph, pricing, grid_options);
-  return Evaluate(rules, MemoryAccount(rules, {}), std::vector<size_t>(signatures.size(), 0))
+  return Evaluate(rules, MemoryAccount(rules, 0), std::vector<size_t>(signatures.size(), 0))
       .seconds;
 }
 

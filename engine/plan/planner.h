@@ -4,7 +4,6 @@
 #define MNEME_ENGINE_PLAN_PLANNER_H_
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,12 +21,13 @@ namespace mneme::plan {
 // which nothing is split by rows; steps of other sizes may get other layouts of activations.
 class Planner {
  public:
-  // Arguments are kept: they outlive the planner. REQUIRES: options has at least one for each
+  // All but `needs` are kept: they outlive the planner. REQUIRES: options has at least one for each
   // operator.
   Planner(const graph::Graph& graph, const GridPartition& partition, const CostModel& cost,
           const GridOptions& options, const MemoryNeeds& needs);
 
-  // The plan of least time of a decode step of one token, exactly (layout_search.h).
+  // The plan of least time of a decode step of one token, exactly (layout_search.h). Where memory
+  // is limited, what a rank holds of weights, KV caches and registers never exceeds it; see Within.
   // RESOURCE_EXHAUSTED with the bytes when no plan fits, INVALID_ARGUMENT when the options do not
   // go together.
   absl::StatusOr<Found> Decode() const;
@@ -44,6 +44,8 @@ class Planner {
   const LayoutRules& rules() const { return rules_; }
   const MemoryAccount& memory() const { return memory_; }
   const Repetition& repetition() const { return repetition_; }
+  // Of the fullest rank, or of all together where they share their memory.
+  double RegisterBytesOf(const std::vector<size_t>& options) const;
 
  private:
   Search SearchAll() const;
@@ -52,11 +54,17 @@ class Planner {
   // Which operators may divide rows, and which must if they can.
   enum class Rows : uint8_t { kNone, kFree, kAllButTables, kAll };
   std::vector<size_t> Varieties(size_t i, const Found& decode, Rows rows) const;
+  // What a choice has of registers is known when it is made. If it does not fit with them, the best
+  // one is sought that leaves as many bytes as it had too little for; and so on: each try leaves
+  // more. What has fewer registers than one that was tried may be missed. registers: gets the bytes
+  // that the last one had to leave.
+  Found Within(Search search, double* registers = nullptr) const;
 
   const graph::Graph& graph_;
   const GridPartition& partition_;
   const CostModel& cost_;
   const GridOptions& options_;
+  const MemoryNeeds needs_;
   const Pricing pricing_;
   const LayoutRules rules_;
   const MemoryAccount memory_;
@@ -86,11 +94,6 @@ struct StepSizes {
 absl::StatusOr<Choice> ChooseSignatures(const graph::Graph& graph, const Partition& partition,
                                         const CostModel& cost, const SignatureOptions& options,
                                         const MemoryNeeds& needs = {}, const StepSizes& sizes = {});
-
-// The number of ranks from 1, 2, 4, ... and `most` on which a step takes the least modelled time,
-// the smallest such number. cost: of that many ranks.
-int32_t ChooseRanks(const graph::Graph& graph, int32_t most,
-                    const std::function<CostModel(int32_t ranks)>& cost);
 
 // The modelled time of given signatures with the boxings that they need, or infinity where there is
 // no such boxing.

@@ -183,21 +183,6 @@ TEST(PlannerTest, NothingWorksInPlaceOnWhatWasExchanged) {
   EXPECT_LT(ModelledSeconds(graph, partition, {}, {embed, split, halves, clamp, halves}), 1);
 }
 
-TEST(PlannerTest, AsManyRanksAsPay) {
-  const Graph graph = SmallGraph();
-  CostModel cost;
-  cost.exchange_seconds = 1;
-  const auto same = [&](int32_t) { return cost; };
-  EXPECT_EQ(ChooseRanks(graph, 8, same), 1);
-  cost.exchange_seconds = 0;
-  cost.exchange_seconds_per_rank = 0;
-  // Four heads, whose keys and values no more ranks than four can divide.
-  EXPECT_EQ(ChooseRanks(graph, 1, same), 1);
-  EXPECT_EQ(ChooseRanks(graph, 2, same), 2);
-  EXPECT_EQ(ChooseRanks(graph, 3, same), 3);
-  EXPECT_GE(ChooseRanks(graph, 4, same), 3);
-}
-
 // What a larger step of a plan may be: the definition that Planner::ForStep is tested with.
 class LargerStep {
  public:
@@ -218,7 +203,7 @@ class LargerStep {
     return options_[i][found.options[i]][kInner];
   }
   double Seconds(const Found& found) const {
-    return Evaluate(rules_, MemoryAccount(rules_, {}), found.options).seconds;
+    return Evaluate(rules_, MemoryAccount(rules_, 0), found.options).seconds;
   }
   bool Allowed(size_t i, size_t option) const {
     const Signature& chosen = of(decode_, i);

@@ -8,11 +8,14 @@
 namespace mneme::plan {
 namespace {
 
+// A difference that three digits show.
+constexpr double kLittleMore = 1.005;
+
 std::string Times(size_t times) { return times == 1 ? "" : absl::StrCat(times, " x"); }
 
 // Where data decide, both what the fullest rank takes and the mean.
 std::string SecondsText(double seconds, double mean) {
-  if (seconds <= mean * 1.0001) return ReadableSeconds(seconds);
+  if (seconds <= mean * kLittleMore) return ReadableSeconds(seconds);
   return absl::StrCat(ReadableSeconds(seconds), " (mean ", ReadableSeconds(mean), ")");
 }
 
@@ -52,7 +55,7 @@ std::string ReportText(const PlanReport& r, bool operators) {
     absl::StrAppendFormat(&out, "%-14s predicted %-9s of which exchanges %-9s reads %-8s sends %s",
                           s.name, ReadableSeconds(s.seconds), ReadableSeconds(s.exchange_seconds),
                           ReadableBytes(s.read_bytes), ReadableBytes(s.sent_bytes));
-    if (s.seconds > s.mean_seconds * 1.0001) {
+    if (s.seconds > s.mean_seconds * kLittleMore) {
       absl::StrAppend(&out, ", mean rank ", ReadableSeconds(s.mean_seconds));
     }
     absl::StrAppend(&out, "\n");

@@ -5,6 +5,8 @@
 #include <limits>
 #include <map>
 
+#include "engine/graph/element_bytes.h"
+
 namespace mneme::plan {
 namespace {
 
@@ -12,6 +14,8 @@ using graph::Graph;
 using graph::Operator;
 using graph::Sbp;
 using graph::Signature;
+
+constexpr int64_t kRowAlignment = 64;  // of a value table's rows
 
 // Of the rows that a rank has of the smallest window, a block is at most one in so many: a window
 // begins and ends anywhere in the ranks' turns, so a rank may have a block more than its share.
@@ -124,6 +128,12 @@ double FullestShare(const Graph& graph, const Operator& op, const Signature& sig
     int64_t mine = split.parts[r].size();
     if (!split.pre_parts.empty()) mine += split.pre_parts[r].size();
     most = std::max(most, mine);
+  }
+  if (w.value_table) {
+    // A rank's rows begin on cache lines, as those of the whole table do.
+    const int64_t bytes =
+        (most * ElementBytes(w.type) + kRowAlignment - 1) / kRowAlignment * kRowAlignment;
+    return static_cast<double>(bytes) / static_cast<double>(w.row_bytes);
   }
   const int64_t all = w.rows == 1 || sbp == Sbp::S(1) ? w.cols : w.rows;
   return static_cast<double>(most * split.chunks) / static_cast<double>(all);
