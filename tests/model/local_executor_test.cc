@@ -235,9 +235,11 @@ TEST_P(RanksTest, EmptyOperatorsFireAndExchange) {
   }
   for (int32_t r = 0; r < GetParam(); ++r) {
     const std::vector<runtime::ActorProfile> profile = empty->rank(r).Profile();
-    EXPECT_EQ(profile.size(), static_cast<size_t>(served->executor->rank(r).plan().actors_size()));
-    for (const runtime::ActorProfile& actor : profile) {
-      EXPECT_EQ(actor.fired, static_cast<uint64_t>(kSteps)) << actor.name;
+    // Those of programs for larger steps stand behind.
+    const auto own = static_cast<size_t>(served->planned.plan.actors_size());
+    ASSERT_GE(profile.size(), own);
+    for (size_t i = 0; i < profile.size(); ++i) {
+      EXPECT_EQ(profile[i].fired, i < own ? uint64_t{kSteps} : 0u) << profile[i].name;
     }
   }
 }
