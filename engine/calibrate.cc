@@ -110,6 +110,7 @@ class Calibration {
   double ExchangeSeconds(runtime::SharedRegion* region, int64_t floats) {
     const int32_t ranks = region->ranks();
     std::vector<std::unique_ptr<runtime::SharedExchange>> ends;
+    ends.reserve(ranks);
     for (int32_t rank = 0; rank < ranks; ++rank) {
       ends.push_back(
           std::make_unique<runtime::SharedExchange>(region, rank, std::chrono::microseconds(50)));

@@ -30,6 +30,7 @@ absl::StatusOr<std::unique_ptr<runtime::Executor>> MakeProcesses(
   process.build = options.process.build;
   process.rank_timeout_seconds = options.process.rank_timeout_seconds;
   process.log = options.process.log;
+  process.hang.seconds = runtime::HangSeconds(planned.plan.longest_step_seconds());
   return ranks::ProcessExecutor::Create(planned.plan, weights, setup, process);
 }
 
@@ -40,7 +41,9 @@ absl::StatusOr<std::unique_ptr<runtime::Executor>> MakeExecutor(
     uint64_t seed) {
   if (options.process.processes > 1) return MakeProcesses(planned, weights, options, seed);
   if (options.empty_operators) return runtime::LocalExecutor::CreateEmpty(planned.plan, weights);
-  return runtime::LocalExecutor::Create(planned.plan, weights, options.reference_kernels);
+  runtime::HangOptions hang;
+  hang.seconds = runtime::HangSeconds(planned.plan.longest_step_seconds());
+  return runtime::LocalExecutor::Create(planned.plan, weights, options.reference_kernels, hang);
 }
 
 }  // namespace mneme

@@ -29,9 +29,9 @@ absl::StatusOr<LayoutChoice> ChooseIn(Graph graph, const CompileOptions& options
   const Partition partition(graph, options.cluster.ranks());
   absl::StatusOr<SignatureOptions> allowed = PinnedSignatures(graph, partition, options.pins);
   if (!allowed.ok()) return allowed.status();
-  absl::StatusOr<Choice> choice =
-      ChooseSignatures(graph, partition, options.cost, *allowed, NeedsOf(graph, options),
-                       {options.limits.max_tokens(), options.pins.large_steps});
+  absl::StatusOr<Choice> choice = ChooseSignatures(
+      graph, partition, options.cost, *allowed, NeedsOf(graph, options),
+      {options.limits.max_tokens(), options.limits.max_positions(), options.pins.large_steps});
   if (absl::IsInvalidArgument(choice.status())) {
     return absl::InvalidArgumentError(
         absl::StrCat("the layouts asked for (", PinsText(options.pins), ") do not go together on ",

@@ -1,6 +1,7 @@
 #include "engine/plan/compile.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -344,6 +345,8 @@ absl::StatusOr<v1::Plan> Compile(const Graph& graph, const CompileOptions& optio
   absl::StatusOr<LayoutChoice> choice = ChooseLayouts(graph, options);
   if (!choice.ok()) return choice.status();
   v1::Plan plan = Compiler(choice->graph, options, std::move(choice->choice.signatures)).Run();
+  // Rounded, so that a plan has the same hash wherever it is made.
+  plan.set_longest_step_seconds(std::ceil(1e6 * choice->choice.longest_step_seconds) / 1e6);
   AddMemory(&plan);
   for (StepChoice& step : choice->choice.larger_steps) {
     v1::Plan larger = Compiler(choice->graph, options, std::move(step.signatures)).Run();

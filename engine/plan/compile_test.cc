@@ -118,6 +118,18 @@ TEST(CompileTest, LargerStepsTakeNoMemoryThatRanksDoNotHave) {
   }
 }
 
+TEST(CompileTest, TheLongestStepIsOfAFullSequence) {
+  CompileOptions options = Options();
+  const double few = Compile(TestGraph(), options)->longest_step_seconds();
+  EXPECT_GT(few, 0);
+  options.limits.set_max_tokens(64);
+  const double more = Compile(TestGraph(), options)->longest_step_seconds();
+  EXPECT_GT(more, few);
+  options.limits.set_max_positions(4096);
+  options.limits.set_kv_blocks(256);
+  EXPECT_GT(Compile(TestGraph(), options)->longest_step_seconds(), more);
+}
+
 TEST(CompileTest, RegistersAliveTogetherDoNotOverlap) {
   const v1::Plan plan = Compile(TestGraph(), Options()).value();
   // Replays the order: what an actor reads must still be what was written last at that place.

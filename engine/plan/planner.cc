@@ -207,6 +207,14 @@ std::vector<Signature> OfInnerAxis(const GridOptions& options, const Found& foun
   return signatures;
 }
 
+double StepSeconds(const Graph& graph, const GridPartition& grid, const CostModel& cost,
+                   const GridOptions& options, const StepShape& step,
+                   const std::vector<size_t>& chosen) {
+  const Pricing pricing(graph, grid, cost, step);
+  const LayoutRules rules(graph, pricing, options);
+  return Evaluate(rules, MemoryAccount(rules, 0), chosen).seconds;
+}
+
 // Sizes are looked at by powers of two: each that another layout serves better than that of the
 // size before begins a program.
 void AddLargerSteps(const Graph& graph, const GridPartition& grid, const CostModel& cost,
@@ -219,9 +227,7 @@ void AddLargerSteps(const Graph& graph, const GridPartition& grid, const CostMod
     const StepShape step = ShapeOf(tokens, cost.context);
     const Found best = planner.ForStep(step, decode, by_rows);
     if (best.options.empty() || best.options == current) continue;
-    const Pricing pricing(graph, grid, cost, step);
-    const LayoutRules rules(graph, pricing, options);
-    const double now = Evaluate(rules, MemoryAccount(rules, 0), current).seconds;
+    const double now = StepSeconds(graph, grid, cost, options, step, current);
     if (!by_rows && best.seconds > kWorthwhile * now) continue;
     current = best.options;
     choice->larger_steps.push_back({tokens, OfInnerAxis(options, best)});
@@ -245,6 +251,13 @@ absl::StatusOr<Choice> ChooseSignatures(const Graph& graph, const Partition& par
   choice.seconds = found->seconds;
   choice.signatures = OfInnerAxis(grid_options, *found);
   if (vary) AddLargerSteps(graph, grid, cost, grid_options, planner, *found, sizes, &choice);
+  const StepShape longest = {
+      .tokens = sizes.max_tokens,
+      .sequences = 1,
+      .context = std::max<int64_t>(0, sizes.max_positions - sizes.max_tokens),
+      .logit_rows = 1};
+  choice.longest_step_seconds =
+      StepSeconds(graph, grid, cost, grid_options, longest, found->options);
   return choice;
 }
 

@@ -81,11 +81,14 @@ struct Choice {
   std::vector<graph::Signature> signatures;  // by operator, in a decode step
   double seconds = 0;                        // modelled, of a step of one token
   std::vector<StepChoice> larger_steps;      // by ascending from_tokens
+  // Modelled, of the most tokens of one sequence, with which it is full.
+  double longest_step_seconds = 0;
 };
 
 // Steps that a plan is for.
 struct StepSizes {
   int64_t max_tokens = 1;
+  int64_t max_positions = 1;  // of a sequence
   LayoutPins::LargeSteps large = LayoutPins::LargeSteps::kFree;
 };
 

@@ -18,8 +18,13 @@
 
 namespace mneme::runtime {
 
+// That a rank may stand still in steps of which the longest is expected to take so long.
+constexpr double HangSeconds(double longest_step_seconds) {
+  return longest_step_seconds > 1 ? 10 * longest_step_seconds : 10;
+}
+
 struct HangOptions {
-  double seconds = 10;  // that a rank may stand still
+  double seconds = HangSeconds(0);  // that a rank may stand still
   // Called once the steps under way have failed; says which rank hangs. Empty: prints that, and
   // ends the process with status 70 a second later, when requests have got their errors.
   std::function<void(const std::string&)> on_hang;
