@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "loader/safetensors/safetensors.h"
 #include "nlohmann/json.hpp"
+#include "tests/e2e/process.h"
 #include "tests/e2e/served_model.h"
 #include "tests/model/golden_case.h"
 
@@ -50,17 +51,32 @@ class Output {
   std::shared_ptr<const loader::SafetensorsFile> file_;
 };
 
-Output Eval(const GoldenCase& golden, std::vector<std::string> more) {
-  const std::string out = ::testing::TempDir() + "/out.safetensors";
+std::string OutputPath() { return ::testing::TempDir() + "/out.safetensors"; }
+
+std::vector<std::string> EvalArguments(const GoldenCase& golden,
+                                       const std::vector<std::string>& more) {
   std::vector<std::string> arguments = {
-      "eval",  "--model", golden.directory(), "--ids", golden.directory() + "/golden.safetensors",
-      "--out", out};
+      "eval",  "--model",   golden.directory(), "--ids", golden.directory() + "/golden.safetensors",
+      "--out", OutputPath()};
   arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+Output Eval(const GoldenCase& golden, const std::vector<std::string>& more) {
+  const std::vector<std::string> arguments = EvalArguments(golden, more);
   std::istringstream in;
   std::ostringstream printed, err;
   const int exit_status = cli::RunCommandLine(cli::kVerbs, "mneme", arguments, in, printed, err);
   EXPECT_EQ(exit_status, 0) << err.str();
-  return Output(out);
+  return Output(OutputPath());
+}
+
+// As a process of its own, which starts others.
+Output EvalOnProcesses(const GoldenCase& golden, const std::vector<std::string>& more) {
+  Process process(EvalArguments(golden, more));
+  process.ReadRest();
+  EXPECT_EQ(process.Wait(), 0) << process.err();
+  return Output(OutputPath());
 }
 
 double LargestDifference(const std::vector<float>& a, const std::vector<float>& b) {
@@ -101,9 +117,7 @@ void CheckSelections(const GoldenCase& golden, const Output& output, const std::
   }
 }
 
-TEST_P(GoldenServingTest, EvalMatches) {
-  const GoldenCase golden(GetParam());
-  const Output output = Eval(golden, {"--trace", "--greedy", "32"});
+void CheckOutput(const GoldenCase& golden, const Output& output) {
   const std::vector<float> logits = golden.Floats("logits");
   EXPECT_EQ(output.Shape("logits"), (std::vector<int64_t>{2, 24, golden.LastDim("logits")}));
   EXPECT_LE(LargestDifference(output.Values<float>("logits"), logits),
@@ -127,6 +141,42 @@ TEST_P(GoldenServingTest, EvalMatches) {
     const std::vector<float> out = golden.Floats("mem_out" + suffix);
     EXPECT_LE(LargestDifference(output.Values<float>("mem_out" + suffix), out),
               kTolerance * StandardDeviation(out));
+  }
+}
+
+TEST_P(GoldenServingTest, EvalMatches) {
+  const GoldenCase golden(GetParam());
+  CheckOutput(golden, Eval(golden, {"--trace", "--greedy", "32"}));
+}
+
+// However the work is divided.
+std::vector<std::vector<std::string>> Layouts(const GoldenCase& golden) {
+  std::vector<std::vector<std::string>> layouts = {{"--layout", "free"}, {"--layout", "split"}};
+  if (!golden.Has("mem_out.0")) return layouts;
+  for (const char* tables : {"rows", "columns", "selections"}) {
+    layouts.push_back({"--layout", "split", "--table-layout", tables});
+  }
+  return layouts;
+}
+
+// On threads, on processes that share memory and on some that exchange over TCP.
+TEST_P(GoldenServingTest, EvalMatchesOnRanks) {
+  const GoldenCase golden(GetParam());
+  bool tcp = false;
+  for (const std::vector<std::string>& layout : Layouts(golden)) {
+    const auto arguments = [&](std::vector<std::string> ranks) {
+      ranks.insert(ranks.end(), layout.begin(), layout.end());
+      ranks.insert(ranks.end(), {"--trace", "--greedy", "32"});
+      return ranks;
+    };
+    SCOPED_TRACE(absl::StrJoin(layout, " "));
+    for (const char* ranks : {"1", "2", "3", "4"}) {
+      if (layout.size() > 2 && std::string(ranks) == "1") continue;  // nothing to divide
+      CheckOutput(golden, Eval(golden, arguments({"--ranks", ranks})));
+    }
+    CheckOutput(golden, EvalOnProcesses(golden, arguments({"--processes", tcp ? "3" : "2",
+                                                           "--transport", tcp ? "tcp" : "shm"})));
+    tcp = !tcp;
   }
 }
 
