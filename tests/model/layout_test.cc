@@ -116,6 +116,18 @@ bool DividesRows(const v1::Plan& plan) {
   return false;
 }
 
+// Every token of the last step has its part of the rows read, and all have them together.
+void CheckValueRowBytes(const RankRunner& runner) {
+  double all = 0;
+  for (const double bytes : runner.result().token_value_row_bytes) {
+    EXPECT_GT(bytes, 0);
+    all += bytes;
+  }
+  const auto read =
+      runner.result().traffic.read_bytes[static_cast<int>(kernels::TrafficClass::kValueRows)];
+  EXPECT_NEAR(all, static_cast<double>(read), 1e-6 * static_cast<double>(read));
+}
+
 // One row at a time, then all of it, then in chunks of sizes that have programs of their own.
 TEST_P(LayoutTest, StepsOfAllSizesGiveTheSameBitsWhateverTheirLayouts) {
   const GoldenCase golden(GetParam());
@@ -141,6 +153,7 @@ TEST_P(LayoutTest, StepsOfAllSizesGiveTheSameBitsWhateverTheirLayouts) {
             for (auto& row : (*varied)->Run({{0, {input.begin() + i, input.begin() + end}}})) {
               got.push_back(std::move(row));
             }
+            if (golden.Has("mem_out.0")) CheckValueRowBytes(**varied);
           }
           EXPECT_EQ(got, expected) << plan::PinsText(With(large, pins)) << " by " << chunk;
         }
