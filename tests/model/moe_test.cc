@@ -21,20 +21,21 @@ namespace {
 using kernels::Isa;
 
 constexpr char kWhole[] = "(B, B, B, B, B, B) -> B";
+constexpr char kByTokens[] = "(S(0), S(0), S(0), B, B, B) -> S(0)";
 constexpr char kByExpert[] = "(B, B, B, S(0), S(0), S(0)) -> P";
 constexpr char kByWidth[] = "(B, B, B, S(1), S(1), S(2)) -> P";
 
 std::unique_ptr<RankRunner> Runner(const MoeCase& moe, v1::ElementType type, int32_t ranks,
                                    Isa isa = kernels::DetectIsa(), bool reference = false,
-                                   plan::LayoutPins::LargeSteps large = {}) {
+                                   plan::LayoutPins::LargeSteps large = {}, bool whole = false) {
   ModelOptions options;
   options.pins.large_steps = large;
   options.trace = true;
   options.isa = isa;
   options.reference_kernels = reference;
   options.ranks = ranks;
-  // As if exchanges cost nothing: whatever can be split is.
-  options.cost.exchange_seconds = 0;
+  // As if exchanges cost nothing: whatever can be split is. Or so much that nothing is.
+  options.cost.exchange_seconds = whole ? 1 : 0;
   options.cost.exchange_seconds_per_rank = 0;
   auto runner = RankRunner::Generate(moe.model, type, options);
   EXPECT_TRUE(runner.ok()) << runner.status();
@@ -91,16 +92,29 @@ void ExpectMatches(const PlainOutputs& plain, RankRunner* runner,
   }
 }
 
-// A step divided by rows gives the bits of one that is not.
+// A step divided by rows gives the bits of one that is not; experts that are whole on every rank
+// are read by those whose tokens chose them.
 void CheckStepsByRows(const MoeCase& moe, v1::ElementType type, int32_t ranks,
                       const std::vector<int32_t>& tokens) {
   using LargeSteps = plan::LayoutPins::LargeSteps;
   const Isa isa = kernels::DetectIsa();
-  auto same = Runner(moe, type, ranks, isa, false, LargeSteps::kSame);
-  auto rows = Runner(moe, type, ranks, isa, false, LargeSteps::kRows);
-  ASSERT_EQ(same->plan().programs_size(), 0);
-  ASSERT_EQ(rows->plan().programs_size(), 1);
-  EXPECT_EQ(rows->Run({{0, tokens}}), same->Run({{0, tokens}}));
+  for (bool whole : {false, true}) {
+    auto same = Runner(moe, type, ranks, isa, false, LargeSteps::kSame, whole);
+    auto rows = Runner(moe, type, ranks, isa, false, LargeSteps::kRows, whole);
+    ASSERT_EQ(same->plan().programs_size(), 0);
+    ASSERT_EQ(rows->plan().programs_size(), 1);
+    EXPECT_EQ(rows->Run({{0, tokens}}), same->Run({{0, tokens}}));
+    const auto signatures = ExpertSignatures(plan::PlanOfProgram(rows->plan(), 0));
+    EXPECT_TRUE(!whole || signatures.count(kByTokens) > 0);
+    double shares = 0;
+    for (const double bytes : rows->result().token_expert_bytes) {
+      EXPECT_GT(bytes, 0);
+      shares += bytes;
+    }
+    const auto read = static_cast<double>(ExpertBytesRead(*rows));
+    EXPECT_NEAR(shares, read, 1e-6 * read);
+    EXPECT_LE(read, static_cast<double>(ExpertBytesRead(*same)));
+  }
 }
 
 TEST_P(MoeTest, MatchesTheModelWrittenInDouble) {
