@@ -133,28 +133,31 @@ class Reporter {
         [&](size_t i, const Price& price) {
           if (repetition.First(i) != i) return;
           const Operator& op = graph_.operators[i];
-          OperatorReport o{
-              .name = op.name,
-              .kind = KindName(op.kind),
-              .times = repetition.Times(i),
-              .layout = GridSignatureName(op, partition_.grid(), signatures_[i][decode.options[i]]),
-              .seconds = price.seconds,
-              .mean_seconds = price.mean_seconds,
-              .bytes = price.bytes,
-              .runner_up = "",
-              .runner_up_seconds = 0};
+          OperatorReport o{.name = op.name,
+                           .kind = KindName(op.kind),
+                           .times = repetition.Times(i),
+                           .layout = LayoutName(i, decode),
+                           .seconds = price.seconds,
+                           .mean_seconds = price.mean_seconds,
+                           .bytes = price.bytes,
+                           .runner_up = "",
+                           .runner_up_seconds = 0};
           if (options_.runner_ups) AddRunnerUp(planner, decode, i, &o);
           report_.operators.push_back(std::move(o));
         },
         [&](size_t i, const Exchanged& e) { AddExchange(repetition, i, e); });
   }
 
+  std::string LayoutName(size_t i, const Found& found) const {
+    return GridSignatureName(graph_.operators[i], partition_.grid(),
+                             signatures_[i][found.options[i]]);
+  }
+
   void AddRunnerUp(const Planner& planner, const Found& decode, size_t i, OperatorReport* o) {
     if (signatures_[i].size() < 2) return;
     const Found other = planner.RunnerUp(i, decode);
     if (other.options.empty()) return;
-    o->runner_up =
-        GridSignatureName(graph_.operators[i], partition_.grid(), signatures_[i][other.options[i]]);
+    o->runner_up = LayoutName(i, other);
     o->runner_up_seconds = other.seconds;
   }
 
@@ -190,7 +193,9 @@ class Reporter {
         large == LayoutPins::LargeSteps::kSame
             ? decode
             : planner.ForStep(shape, decode, large == LayoutPins::LargeSteps::kRows);
-    StepReport step{.name = name, .shape = shape};
+    StepReport step;
+    step.name = name;
+    step.shape = shape;
     const Walk walk(graph_, partition_, cost_, signatures_, shape);
     walk.Run(
         found,
@@ -205,6 +210,10 @@ class Reporter {
         });
     step.seconds += step.exchange_seconds;
     step.mean_seconds += step.exchange_seconds;
+    for (size_t i = 0; i < found.options.size(); ++i) {
+      if (planner.repetition().First(i) != i || found.options[i] == decode.options[i]) continue;
+      step.otherwise.push_back({graph_.operators[i].name, LayoutName(i, found)});
+    }
     report_.steps.push_back(std::move(step));
   }
 

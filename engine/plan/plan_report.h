@@ -39,6 +39,12 @@ struct ExchangeReport {
   double bytes = 0;    // that a rank sends
 };
 
+// An operator that is divided otherwise than in a decode step of one token.
+struct OtherLayout {
+  std::string name;  // the first one's of repeated blocks
+  std::string layout;
+};
+
 struct StepReport {
   std::string name;  // "decode of 8"
   StepShape shape;
@@ -47,6 +53,7 @@ struct StepReport {
   double exchange_seconds = 0;  // of either
   double read_bytes = 0;        // on the fullest rank
   double sent_bytes = 0;        // by a rank
+  std::vector<OtherLayout> otherwise;
 };
 
 struct PlanReport {

@@ -108,6 +108,29 @@ TEST(PlanReportTest, TextJsonAndPageTellTheSame) {
   }
 }
 
+TEST(PlanReportTest, LargerStepsSayWhatTheyDivideOtherwise) {
+  using LargeSteps = LayoutPins::LargeSteps;
+  ReportOptions options = {.model_name = "m"};
+  const graph::Graph graph = ShapeGraph("ultramem-1b-7b");
+  options.pins.large_steps = LargeSteps::kSame;
+  const PlanReport same = *MakeReport(graph, *NamedCluster("2xcpu"), options);
+  for (const StepReport& s : same.steps) {
+    EXPECT_TRUE(s.otherwise.empty()) << s.name;
+  }
+  options.pins.large_steps = LargeSteps::kRows;
+  const PlanReport rows = *MakeReport(graph, *NamedCluster("2xcpu"), options);
+  EXPECT_TRUE(rows.steps[0].otherwise.empty());
+  const std::vector<OtherLayout>& prefill = rows.steps[3].otherwise;
+  ASSERT_FALSE(prefill.empty());
+  const nlohmann::json json = nlohmann::json::parse(ReportJson(rows));
+  ASSERT_EQ(json["steps"][3]["otherwise"].size(), prefill.size());
+  EXPECT_EQ(json["steps"][3]["otherwise"][0]["layout"], prefill[0].layout);
+  EXPECT_THAT(prefill[0].layout, HasSubstr("S(0)"));
+  EXPECT_THAT(ReportHtml(rows), HasSubstr("Divided otherwise in a prefill of 512"));
+  EXPECT_THAT(ReportText(rows, true),
+              HasSubstr("operators that are divided otherwise in a prefill of 512\n"));
+}
+
 TEST(ReadableTest, ThreeDigitsAndAUnit) {
   EXPECT_EQ(ReadableBytes(0), "0 B");
   EXPECT_EQ(ReadableBytes(999), "999 B");

@@ -108,6 +108,19 @@ void AppendOperators(const PlanReport& r, std::string* out) {
   absl::StrAppend(out, "</table>\n");
 }
 
+void AppendOtherLayouts(const PlanReport& r, std::string* out) {
+  for (const StepReport& s : r.steps) {
+    if (s.otherwise.empty()) continue;
+    absl::StrAppend(out, "<h2>Divided otherwise in a ", Escaped(s.name),
+                    "</h2>\n<table><tr><th>operator<th>layout</tr>\n");
+    for (const OtherLayout& o : s.otherwise) {
+      absl::StrAppend(out, "<tr><td>", Escaped(o.name), "<td><code>", Escaped(o.layout),
+                      "</code></tr>\n");
+    }
+    absl::StrAppend(out, "</table>\n");
+  }
+}
+
 void AppendExchanges(const PlanReport& r, std::string* out) {
   if (r.exchanges.empty()) return;
   absl::StrAppend(out,
@@ -138,6 +151,7 @@ std::string ReportHtml(const PlanReport& r) {
   AppendMemory(r, &out);
   AppendSteps(r, &out);
   AppendOperators(r, &out);
+  AppendOtherLayouts(r, &out);
   AppendExchanges(r, &out);
   return out + "</html>\n";
 }

@@ -24,6 +24,10 @@ std::string ReportJson(const PlanReport& r) {
                              {"exchange_seconds", s.exchange_seconds},
                              {"read_bytes", s.read_bytes},
                              {"sent_bytes", s.sent_bytes}});
+    Json& otherwise = json["steps"].back()["otherwise"] = Json::array();
+    for (const OtherLayout& o : s.otherwise) {
+      otherwise.push_back({{"name", o.name}, {"layout", o.layout}});
+    }
   }
   json["exchanges"] = Json::array();
   for (const ExchangeReport& e : r.exchanges) {

@@ -33,6 +33,13 @@ void AppendOperators(const PlanReport& r, std::string* out) {
     while (out->back() == ' ') out->pop_back();
     absl::StrAppend(out, "\n");
   }
+  for (const StepReport& s : r.steps) {
+    if (s.otherwise.empty()) continue;
+    absl::StrAppend(out, "\noperators that are divided otherwise in a ", s.name, "\n");
+    for (const OtherLayout& o : s.otherwise) {
+      absl::StrAppendFormat(out, "      %-26s %s\n", o.name, o.layout);
+    }
+  }
 }
 
 }  // namespace
