@@ -90,11 +90,11 @@ TEST(EngineRecoveryTest, LossesAtAnyMoment) {
     }
   });
   std::vector<std::thread> clients;
-  std::atomic<int> served{0};
   std::atomic<int> lost{0};
   for (uint32_t c = 0; c < 4; ++c) {
     clients.emplace_back([&, c] {
-      for (int i = 0; i < 60; ++i) {
+      // However the machine divides its time: until there was enough of both.
+      for (int own = 0; own < 15 || lost.load() == 0;) {
         const std::vector<int32_t> prompt = MakePrompt(20 + static_cast<int32_t>(c) * 16, c);
         GenerateRequest request = Greedy(prompt, 12);
         struct Ignore : EventListener {
@@ -104,12 +104,13 @@ TEST(EngineRecoveryTest, LossesAtAnyMoment) {
         if (!generation.ok()) {
           ASSERT_TRUE(absl::IsUnavailable(generation.status()));
           ++lost;
+          std::this_thread::sleep_for(std::chrono::microseconds(50));
           continue;
         }
         const Gathered got = Gather(generation->get());
         std::vector<int32_t> expected = DefineGreedy(prompt, 12, 61);
         if (got.status.ok()) {
-          ++served;
+          ++own;
           ASSERT_EQ(got[0].tokens, expected);
         } else {
           ++lost;
@@ -123,8 +124,6 @@ TEST(EngineRecoveryTest, LossesAtAnyMoment) {
   for (std::thread& client : clients) client.join();
   stop.store(true);
   loser.join();
-  EXPECT_GT(served.load(), 0);
-  EXPECT_GT(lost.load(), 0);
   EXPECT_EQ(fixture.Settle().kv_blocks_free, 256);
 }
 
