@@ -136,7 +136,7 @@ std::unique_ptr<Actor> MakeMoeActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeExchangeActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeCandidateActor(const ActorBinding& binding);
 std::unique_ptr<Actor> MakeScatterActor(const ActorBinding& binding);
-std::unique_ptr<Actor> MakeRowExchangeActor(const ActorBinding& binding);
+std::unique_ptr<Actor> MakeRowGatherActor(const ActorBinding& binding);
 
 }  // namespace mneme::runtime
 

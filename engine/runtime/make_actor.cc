@@ -59,7 +59,7 @@ std::unique_ptr<Actor> MakeEmptyActor(v1::OperatorKind kind) {
 absl::StatusOr<std::unique_ptr<Actor>> MakeActor(const ActorBinding& binding) {
   if (absl::Status s = CheckWeightTypes(binding.plan, binding.actor); !s.ok()) return s;
   for (const auto make : {MakeDenseActor, MakeLinearActor, MakeAttentionActor, MakeProductKeyActor,
-                          MakeTableActor, MakeMoeActor, MakeRowExchangeActor, MakeExchangeActor,
+                          MakeTableActor, MakeMoeActor, MakeRowGatherActor, MakeExchangeActor,
                           MakeCandidateActor, MakeScatterActor}) {
     if (std::unique_ptr<Actor> actor = make(binding); actor != nullptr) return actor;
   }

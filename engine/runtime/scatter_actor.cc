@@ -1,4 +1,4 @@
-// The actor that sums each rank's columns of a partial tensor, on that rank alone.
+// The actor that sums each rank's columns, or rows, of a partial tensor, on that rank alone.
 #include <memory>
 #include <vector>
 
@@ -16,34 +16,42 @@ class ReduceScatterActor : public Actor {
  public:
   explicit ReduceScatterActor(const ActorBinding& b)
       : peers_(b),
-        parts_(b.plan.registers(b.actor.outputs(0)).layout()),
-        begin_(parts_.parts(b.rank).begin()),
+        layout_(b.plan.registers(b.actor.outputs(0)).layout()),
         x_(b.Input(0)),
         y_(b.Output(0)),
         sum_(b.reference_kernels ? kernels::RankSumReference : kernels::ResolveRankSum(b.isa)),
         addends_(peers_.ranks()) {}
 
-  // Every column is the sum in the order of ranks that an all-reduce would give.
+  // Every element is the sum in the order of ranks that an all-reduce would give.
   Traffic Fire(const StepContext& step) override {
-    const Matrix<const float> x = x_.View<const float>(step);
-    const int64_t end = parts_.parts(peers_.rank()).end();
+    const Matrix<const float> own = PartOf(peers_.rank(), step);
     for (int32_t other = 0; other < peers_.ranks(); ++other) {
       if (other == peers_.rank()) continue;
-      const v1::Layout::Part& theirs = parts_.parts(other);
-      peers_.Give(other, x, theirs.begin(), theirs.end());
-      peers_.Take(other, x, x.row_stride, begin_, end);
+      const Matrix<const float> theirs = PartOf(other, step);
+      peers_.Give(other, theirs, 0, theirs.cols);
+      peers_.Take(other, own, own.row_stride, 0, own.cols);
     }
     if (!peers_.Swap()) return Traffic();
     for (int32_t other = 0; other < peers_.ranks(); ++other) {
-      addends_[other] = peers_.Of(other, x.data) + begin_;
+      addends_[other] = peers_.Of(other, own.data);
     }
-    return sum_({.addends = addends_, .addend_stride = x.row_stride, .y = y_.View<float>(step)});
+    return sum_({.addends = addends_, .addend_stride = x_.row_stride, .y = y_.View<float>(step)});
   }
 
  private:
+  // Of this rank's addend, what a rank sums.
+  Matrix<const float> PartOf(int32_t rank, const StepContext& step) const {
+    const Matrix<const float> x = x_.View<const float>(step);
+    if (SplitsRows(layout_)) {
+      const RowRange rows = y_.Part(rank).Rows(step);
+      return x.Rows(rows.begin, rows.count);
+    }
+    const v1::Layout::Part& columns = layout_.parts(rank);
+    return {x.data + columns.begin(), x.rows, columns.end() - columns.begin(), x.row_stride};
+  }
+
   Peers peers_;
-  const v1::Layout parts_;
-  const int64_t begin_;
+  const v1::Layout layout_;  // of y
   const RegisterRef x_;
   const RegisterRef y_;
   const kernels::RankSumFn sum_;
