@@ -77,6 +77,20 @@ absl::Status Report(const Invocation& invocation, const PlanFlags& flags) {
   return absl::OkStatus();
 }
 
+// What is printed has one form; a page may be written beside it.
+absl::Status CheckForms(const PlanFlags& flags) {
+  const bool page = !flags.html.empty();
+  if ((flags.check || flags.text) && (flags.json || page)) {
+    return absl::InvalidArgumentError(absl::StrCat(flags.check ? "--check" : "--proto",
+                                                   " does not go with ",
+                                                   flags.json ? "--json" : "--html"));
+  }
+  if (flags.check && flags.text) {
+    return absl::InvalidArgumentError("--check does not go with --proto");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Check(const Invocation& invocation, const PlanFlags& flags) {
   if (!flags.model.model.empty() || !flags.model.cluster.empty()) {
     return absl::InvalidArgumentError(
@@ -106,7 +120,8 @@ int RunPlan(const Invocation& invocation) {
   FlagTable table = flags.Table();
   int exit_status = 0;
   if (!ParseFlags(invocation, &table, 0, &exit_status)) return exit_status;
-  absl::Status status;
+  absl::Status status = CheckForms(flags);
+  if (!status.ok()) return Fail(invocation, "plan", status);
   if (flags.check) {
     status = Check(invocation, flags);
   } else if (!flags.text && (!flags.model.cluster.empty() || flags.json || !flags.html.empty())) {

@@ -112,6 +112,12 @@ TEST(PlanTest, WhatDoesNotFitOrRunIsRefused) {
               HasSubstr("the cluster 2xh100 has ranks of cuda"));
   EXPECT_THAT(Mneme({"serve", "--model", kModel, "--cluster=no.file"}).err,
               HasSubstr("--cluster: there is no cluster 'no.file'"));
+  EXPECT_THAT(Mneme({"plan", "--check", "--json"}).err,
+              HasSubstr("--check does not go with --json"));
+  EXPECT_THAT(Mneme({"plan", "--proto", "--html=x"}).err,
+              HasSubstr("--proto does not go with --html"));
+  EXPECT_THAT(Mneme({"plan", "--check", "--proto"}).err,
+              HasSubstr("--check does not go with --proto"));
   EXPECT_THAT(Mneme({"plan", "--check", "--cluster=2xcpu"}).err,
               HasSubstr("--check: calibrates by itself"));
 }
