@@ -15,6 +15,7 @@
 #define MNEME_KERNELS_ROPE_ROPE_H_
 
 #include <span>
+#include <vector>
 
 #include "kernels/device/isa.h"
 #include "kernels/tensor/tensor.h"
@@ -41,9 +42,13 @@ RopeFn ResolveRope(Isa isa);
 // What any implementation reports for these shapes.
 Traffic RopeTraffic(const RopeArgs& args);
 
-// Fills cos and sin, both [positions, head_dim / 2] without gaps: the cosine and sine of p·f_i with
-// f_i = theta^(−2i / head_dim), frequency and angle rounded to float32 as the trainer has them.
-void FillRopeTables(float theta, int64_t head_dim, int64_t positions, float* cos, float* sin);
+// f_i = theta^(−2i / head_dim), 0 <= i < head_dim / 2, in float32 as the trainers have them.
+std::vector<float> RopeFrequencies(float theta, int64_t head_dim);
+
+// Fills cos and sin, both [positions, frequencies.size()] without gaps: scale times the cosine and
+// the sine of p·f_i, the angle rounded to float32 as the trainers have it.
+void FillRopeTables(std::span<const float> frequencies, float scale, int64_t positions, float* cos,
+                    float* sin);
 
 }  // namespace mneme::kernels
 

@@ -4,15 +4,22 @@
 
 namespace mneme::kernels {
 
-void FillRopeTables(float theta, int64_t head_dim, int64_t positions, float* cos, float* sin) {
-  const int64_t half = head_dim / 2;
-  for (int64_t i = 0; i < half; ++i) {
+std::vector<float> RopeFrequencies(float theta, int64_t head_dim) {
+  std::vector<float> frequencies;
+  for (int64_t i = 0; i < head_dim / 2; ++i) {
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
-    const float frequency = 1.0f / std::pow(theta, exponent);
-    for (int64_t p = 0; p < positions; ++p) {
+    frequencies.push_back(1.0f / std::pow(theta, exponent));
+  }
+  return frequencies;
+}
+
+void FillRopeTables(std::span<const float> frequencies, float scale, int64_t positions, float* cos,
+                    float* sin) {
+  for (int64_t p = 0; p < positions; ++p) {
+    for (const float frequency : frequencies) {
       const float angle = static_cast<float>(p) * frequency;
-      cos[p * half + i] = std::cos(angle);
-      sin[p * half + i] = std::sin(angle);
+      *cos++ = scale * std::cos(angle);
+      *sin++ = scale * std::sin(angle);
     }
   }
 }

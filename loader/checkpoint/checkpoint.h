@@ -5,6 +5,7 @@
 #define MNEME_LOADER_CHECKPOINT_CHECKPOINT_H_
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -15,8 +16,15 @@
 
 namespace mneme::loader {
 
+struct InspectOptions {
+  // Keys of the config that would be refused as unknown and are not to be looked at.
+  std::set<std::string> ignored_config_keys;
+};
+
 struct Checkpoint {
   std::string directory;
+  std::string config_file;  // its name inside the directory
+  InspectOptions options;   // it was inspected with
   ModelDescription model;
   WeightSources weights;
   std::shared_ptr<const TensorFiles> files;
@@ -26,7 +34,9 @@ struct Checkpoint {
 // presence, dtype and shape, and that shuffles are permutations, and finds every weight. Errors
 // (INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION) name the file, the tensor or field, and the
 // values.
-absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory);
+// A folder of the OLMo training format (config.yaml) or of Hugging Face's (config.json).
+absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory,
+                                             const InspectOptions& options = {});
 
 }  // namespace mneme::loader
 

@@ -28,7 +28,7 @@ std::string BaseName(const std::string& path) {
 
 absl::StatusOr<std::vector<FileIdentity>> IdentifyFiles(const Checkpoint& checkpoint) {
   std::vector<FileIdentity> files;
-  const std::string config = checkpoint.directory + "/config.yaml";
+  const std::string config = absl::StrCat(checkpoint.directory, "/", checkpoint.config_file);
   const absl::StatusOr<std::string> text = ReadSmallFile(config, kMostConfigBytes);
   if (!text.ok()) return text.status();
   files.push_back({BaseName(config), static_cast<int64_t>(text->size()), Hash(*text)});
@@ -57,7 +57,7 @@ std::string FileDifference(const std::vector<FileIdentity>& here,
                           " bytes there");
     }
     if (theirs->hash != mine.hash) {
-      return absl::StrCat(mine.name, ": its ", mine.name == "config.yaml" ? "text" : "header",
+      return absl::StrCat(mine.name, ": its ", mine.name.starts_with("config.") ? "text" : "header",
                           " has hash ", mine.hash, " here, ", theirs->hash, " there");
     }
   }

@@ -10,7 +10,7 @@
 
 namespace mneme::loader {
 
-ConfigFields::ConfigFields(std::string file, std::string section, YamlSection values)
+ConfigFields::ConfigFields(std::string file, std::string section, ConfigSection values)
     : file_(std::move(file)), section_(std::move(section)), values_(std::move(values)) {}
 
 void ConfigFields::Refuse(const std::string& name, const std::string& why) {
@@ -19,39 +19,40 @@ void ConfigFields::Refuse(const std::string& name, const std::string& why) {
 
 void ConfigFields::RefuseInstead(const std::string& name, const std::string& why) {
   const auto it = values_.find(name);
-  const std::string where =
-      it == values_.end() ? "" : absl::StrCat(" (line ", it->second.line, ")");
+  const bool line_known = it != values_.end() && it->second.line > 0;
+  const std::string where = line_known ? absl::StrCat(" (line ", it->second.line, ")") : "";
   const std::string shown = FirstInvalidUtf8(name) < 0 && name.size() <= 100 ? name : Quote(name);
-  status_ =
-      absl::InvalidArgumentError(absl::StrCat(file_, ": ", section_, ".", shown, where, ": ", why));
+  status_ = absl::InvalidArgumentError(
+      absl::StrCat(file_, ": ", section_, section_.empty() ? "" : ".", shown, where, ": ", why));
 }
 
-const YamlValue* ConfigFields::Scalar(const std::string& name, bool* null) {
+const ConfigValue* ConfigFields::Scalar(const std::string& name, bool* null) {
   used_.insert(name);
   const auto it = values_.find(name);
   *null = false;
   if (it == values_.end()) return nullptr;
-  if (it->second.kind == YamlValue::Kind::kNull) {
+  if (it->second.kind == ConfigValue::Kind::kNull) {
     *null = true;
     return nullptr;
   }
-  if (it->second.kind == YamlValue::Kind::kCollection) {
+  if (it->second.kind == ConfigValue::Kind::kCollection ||
+      it->second.kind == ConfigValue::Kind::kList) {
     Refuse(name, "expected one value, not a collection");
     return nullptr;
   }
   return &it->second;
 }
 
-const YamlValue* ConfigFields::Required(const std::string& name) {
+const ConfigValue* ConfigFields::Required(const std::string& name) {
   bool null = false;
-  const YamlValue* value = Scalar(name, &null);
+  const ConfigValue* value = Scalar(name, &null);
   if (null) Refuse(name, "is null");
   return value;
 }
 
-int64_t ConfigFields::ParseInt(const std::string& name, const YamlValue& value, Range range) {
+int64_t ConfigFields::ParseInt(const std::string& name, const ConfigValue& value, Range range) {
   int64_t number = 0;
-  if (!absl::SimpleAtoi(value.text, &number)) {
+  if (value.kind != ConfigValue::Kind::kScalar || !absl::SimpleAtoi(value.text, &number)) {
     Refuse(name, absl::StrCat("expected a whole number, not ", Quote(value.text)));
     return range.min;
   }
@@ -62,7 +63,11 @@ int64_t ConfigFields::ParseInt(const std::string& name, const YamlValue& value, 
   return number;
 }
 
-bool ConfigFields::ParseBool(const std::string& name, const YamlValue& value) {
+bool ConfigFields::ParseBool(const std::string& name, const ConfigValue& value) {
+  if (value.kind != ConfigValue::Kind::kScalar) {
+    Refuse(name, absl::StrCat("expected true or false, not the text ", Quote(value.text)));
+    return false;
+  }
   // What YAML 1.1, which the trainer's parser reads, takes for a truth value.
   for (const char* text : {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"}) {
     if (value.text == text) return true;
@@ -74,36 +79,43 @@ bool ConfigFields::ParseBool(const std::string& name, const YamlValue& value) {
   return false;
 }
 
-double ConfigFields::ParsePositive(const std::string& name, const YamlValue& value, double max) {
+std::optional<double> ConfigFields::ParseNumber(const std::string& name, const ConfigValue& value) {
   double number = 0;
-  if (!absl::SimpleAtod(value.text, &number) || !std::isfinite(number)) {
-    Refuse(name, absl::StrCat("expected a number, not ", Quote(value.text)));
-    return max;
+  if (value.kind == ConfigValue::Kind::kScalar && absl::SimpleAtod(value.text, &number) &&
+      std::isfinite(number)) {
+    return number;
   }
-  if (number <= 0 || number > max) {
+  Refuse(name, absl::StrCat("expected a number, not ", Quote(value.text)));
+  return std::nullopt;
+}
+
+double ConfigFields::ParsePositive(const std::string& name, const ConfigValue& value, double max) {
+  const std::optional<double> number = ParseNumber(name, value);
+  if (!number.has_value()) return max;
+  if (*number <= 0 || *number > max) {
     Refuse(name, absl::StrCat(value.text.substr(0, 40), " is not in (0, ", max, "]"));
     return max;
   }
-  return number;
+  return *number;
 }
 
 int64_t ConfigFields::Int(const std::string& name, int64_t absent, Range range) {
-  const YamlValue* value = Required(name);
+  const ConfigValue* value = Required(name);
   return value == nullptr ? absent : ParseInt(name, *value, range);
 }
 
 bool ConfigFields::Bool(const std::string& name, bool absent) {
-  const YamlValue* value = Required(name);
+  const ConfigValue* value = Required(name);
   return value == nullptr ? absent : ParseBool(name, *value);
 }
 
 double ConfigFields::Positive(const std::string& name, double absent, double max) {
-  const YamlValue* value = Required(name);
+  const ConfigValue* value = Required(name);
   return value == nullptr ? absent : ParsePositive(name, *value, max);
 }
 
 std::string ConfigFields::Text(const std::string& name, const std::string& absent) {
-  const YamlValue* value = Required(name);
+  const ConfigValue* value = Required(name);
   return value == nullptr ? absent : value->text;
 }
 
@@ -120,28 +132,74 @@ std::string ConfigFields::Choice(const std::string& name, const std::string& abs
 
 std::optional<int64_t> ConfigFields::OptionalInt(const std::string& name, Range range) {
   bool null = false;
-  const YamlValue* value = Scalar(name, &null);
+  const ConfigValue* value = Scalar(name, &null);
   if (value == nullptr) return std::nullopt;
   return ParseInt(name, *value, range);
 }
 
 std::optional<bool> ConfigFields::OptionalBool(const std::string& name) {
   bool null = false;
-  const YamlValue* value = Scalar(name, &null);
+  const ConfigValue* value = Scalar(name, &null);
   if (value == nullptr) return std::nullopt;
   return ParseBool(name, *value);
 }
 
 std::optional<double> ConfigFields::OptionalPositive(const std::string& name, double max) {
   bool null = false;
-  const YamlValue* value = Scalar(name, &null);
+  const ConfigValue* value = Scalar(name, &null);
   if (value == nullptr) return std::nullopt;
   return ParsePositive(name, *value, max);
 }
 
+std::optional<double> ConfigFields::OptionalNonNegative(const std::string& name, double max) {
+  bool null = false;
+  const ConfigValue* value = Scalar(name, &null);
+  if (value == nullptr) return std::nullopt;
+  const std::optional<double> number = ParseNumber(name, *value);
+  if (number.has_value() && (*number < 0 || *number > max)) {
+    Refuse(name, absl::StrCat(value->text.substr(0, 40), " is not in [0, ", max, "]"));
+    return std::nullopt;
+  }
+  return number;
+}
+
+const std::vector<ConfigValue>& ConfigFields::List(const std::string& name) {
+  static const std::vector<ConfigValue>* const kNone = new std::vector<ConfigValue>;
+  used_.insert(name);
+  const auto it = values_.find(name);
+  if (it == values_.end() || it->second.kind == ConfigValue::Kind::kNull) return *kNone;
+  if (it->second.kind == ConfigValue::Kind::kList) return it->second.items;
+  Refuse(name, "expected a list");
+  return *kNone;
+}
+
+std::vector<int64_t> ConfigFields::IntList(const std::string& name, Range range) {
+  std::vector<int64_t> values;
+  for (const ConfigValue& item : List(name)) values.push_back(ParseInt(name, item, range));
+  return values;
+}
+
+std::vector<int64_t> ConfigFields::IntOrList(const std::string& name, Range range) {
+  const auto it = values_.find(name);
+  if (it != values_.end() && it->second.kind == ConfigValue::Kind::kList) {
+    return IntList(name, range);
+  }
+  const std::optional<int64_t> one = OptionalInt(name, range);
+  return one.has_value() ? std::vector<int64_t>{*one} : std::vector<int64_t>{};
+}
+
+std::vector<std::string> ConfigFields::TextList(const std::string& name) {
+  std::vector<std::string> values;
+  for (const ConfigValue& item : List(name)) {
+    if (item.kind != ConfigValue::Kind::kText) Refuse(name, "expected a list of texts");
+    values.push_back(item.text);
+  }
+  return values;
+}
+
 bool ConfigFields::is_null(const std::string& name) const {
   const auto it = values_.find(name);
-  return it != values_.end() && it->second.kind == YamlValue::Kind::kNull;
+  return it != values_.end() && it->second.kind == ConfigValue::Kind::kNull;
 }
 
 std::set<std::string> ConfigFields::Unread() const {

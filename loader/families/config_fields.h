@@ -8,9 +8,10 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
-#include "loader/families/yaml_section.h"
+#include "loader/families/config_value.h"
 
 namespace mneme::loader {
 
@@ -22,8 +23,8 @@ class ConfigFields {
     int64_t max = 0;
   };
 
-  // Messages call a field "`file`: `section`.`name`".
-  ConfigFields(std::string file, std::string section, YamlSection values);
+  // Messages call a field "`file`: `section`.`name`"; without the section where it has no name.
+  ConfigFields(std::string file, std::string section, ConfigSection values);
 
   // The value, or `absent` when there is no such key. null counts as wrong, except for Optional*.
   int64_t Int(const std::string& name, int64_t absent, Range range);
@@ -37,6 +38,14 @@ class ConfigFields {
   std::optional<int64_t> OptionalInt(const std::string& name, Range range);
   std::optional<bool> OptionalBool(const std::string& name);
   std::optional<double> OptionalPositive(const std::string& name, double max);
+  // Finite and in [0, max].
+  std::optional<double> OptionalNonNegative(const std::string& name, double max);
+  // Empty when the key is absent or null.
+  std::vector<int64_t> IntList(const std::string& name, Range range);
+  std::vector<std::string> TextList(const std::string& name);
+
+  // The values of a list, or the one value; empty when the key is absent or null.
+  std::vector<int64_t> IntOrList(const std::string& name, Range range);
 
   bool has(const std::string& name) const { return values_.count(name) != 0; }
   bool is_null(const std::string& name) const;
@@ -54,16 +63,20 @@ class ConfigFields {
 
  private:
   // The scalar of `name`, or nullptr when it is absent, null (*null is set) or wrong (recorded).
-  const YamlValue* Scalar(const std::string& name, bool* null);
+  const ConfigValue* Scalar(const std::string& name, bool* null);
   // As Scalar; null is an error.
-  const YamlValue* Required(const std::string& name);
-  int64_t ParseInt(const std::string& name, const YamlValue& value, Range range);
-  bool ParseBool(const std::string& name, const YamlValue& value);
-  double ParsePositive(const std::string& name, const YamlValue& value, double max);
+  const ConfigValue* Required(const std::string& name);
+  int64_t ParseInt(const std::string& name, const ConfigValue& value, Range range);
+  bool ParseBool(const std::string& name, const ConfigValue& value);
+  double ParsePositive(const std::string& name, const ConfigValue& value, double max);
+  // Any finite number.
+  std::optional<double> ParseNumber(const std::string& name, const ConfigValue& value);
+  // The items of a list; empty when it is absent, null or no list (recorded).
+  const std::vector<ConfigValue>& List(const std::string& name);
 
   std::string file_;
   std::string section_;
-  YamlSection values_;
+  ConfigSection values_;
   std::set<std::string> used_;
   absl::Status status_;
 };

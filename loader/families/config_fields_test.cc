@@ -3,6 +3,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "loader/families/yaml_section.h"
 
 namespace mneme::loader {
 namespace {

@@ -13,10 +13,11 @@ constexpr int64_t kMaxConfigBytes = int64_t{4} << 20;
 
 }  // namespace
 
-absl::StatusOr<OlmoConfig> ReadOlmoConfig(const std::string& path) {
+absl::StatusOr<OlmoConfig> ReadOlmoConfig(const std::string& path,
+                                          const std::set<std::string>& ignored) {
   const absl::StatusOr<std::string> text = ReadSmallFile(path, kMaxConfigBytes);
   if (!text.ok()) return text.status();
-  return ParseOlmoConfig(*text, path);
+  return ParseOlmoConfig(*text, path, ignored);
 }
 
 absl::StatusOr<FamilyModel> InspectOlmo(const OlmoConfig& config, const TensorFiles& files,

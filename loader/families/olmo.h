@@ -4,6 +4,7 @@
 #ifndef MNEME_LOADER_FAMILIES_OLMO_H_
 #define MNEME_LOADER_FAMILIES_OLMO_H_
 
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -13,8 +14,9 @@
 
 namespace mneme::loader {
 
-// Reads and checks `path` (a config.yaml of at most 4 MB).
-absl::StatusOr<OlmoConfig> ReadOlmoConfig(const std::string& path);
+// Reads and checks `path` (a config.yaml of at most 4 MB); ignored: as ParseOlmoConfig has it.
+absl::StatusOr<OlmoConfig> ReadOlmoConfig(const std::string& path,
+                                          const std::set<std::string>& ignored = {});
 
 // Matches the config with the tensors; `where` names them in messages. `files` must outlive the
 // result.

@@ -7,6 +7,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "loader/families/yaml_section.h"
+#include "loader/text/text.h"
 
 namespace mneme::loader {
 namespace {
@@ -139,10 +141,29 @@ void ReadVocabulary(ConfigFields& fields, ModelDescription& model) {
   model.pad_token_id = ReadTokenId("pad_token_id", fields, model);
 }
 
+void RefuseOthers(const std::set<std::string>& ignored, ConfigFields& fields) {
+  const std::set<std::string> unread = fields.Unread();
+  for (const std::string& name : unread) {
+    if (IsTrainingOnly(name) || ignored.contains(name)) continue;
+    fields.RefuseInstead(name, name == "block_group_size"
+                                   ? "block groups are not served"
+                                   : absl::StrCat("unknown setting, not served; if it changes "
+                                                  "nothing, --ignore-config-key ",
+                                                  Quote(name), " accepts it"));
+    return;
+  }
+  for (const std::string& name : ignored) {
+    if (fields.has(name) && !unread.contains(name)) {
+      fields.Refuse(name, "--ignore-config-key: this setting is read, it cannot be ignored");
+    }
+  }
+}
+
 }  // namespace
 
-absl::StatusOr<OlmoConfig> ParseOlmoConfig(std::string_view text, const std::string& file) {
-  absl::StatusOr<YamlSection> section = ReadYamlSection(text, file, "model");
+absl::StatusOr<OlmoConfig> ParseOlmoConfig(std::string_view text, const std::string& file,
+                                           const std::set<std::string>& ignored) {
+  absl::StatusOr<ConfigSection> section = ReadYamlSection(text, file, "model");
   if (!section.ok()) return section.status();
   ConfigFields fields(file, "model", *std::move(section));
   OlmoConfig config;
@@ -169,12 +190,7 @@ absl::StatusOr<OlmoConfig> ParseOlmoConfig(std::string_view text, const std::str
                                              model.attention.kv_heads, " and n_heads is ",
                                              model.attention.heads));
   }
-  for (const std::string& name : fields.Unread()) {
-    if (IsTrainingOnly(name)) continue;
-    fields.RefuseInstead(name, name == "block_group_size" ? "block groups are not served"
-                                                          : "unknown setting, not served");
-    break;
-  }
+  RefuseOthers(ignored, fields);
   if (!fields.status().ok()) return fields.status();
   return config;
 }

@@ -4,6 +4,7 @@
 #ifndef MNEME_LOADER_FAMILIES_OLMO_CONFIG_H_
 #define MNEME_LOADER_FAMILIES_OLMO_CONFIG_H_
 
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -19,9 +20,10 @@ struct OlmoConfig {
   bool fused_qkv = true;
 };
 
-// INVALID_ARGUMENT naming file, field, line and value for what is malformed, impossible, unknown or
-// not served.
-absl::StatusOr<OlmoConfig> ParseOlmoConfig(std::string_view text, const std::string& file);
+// INVALID_ARGUMENT naming file, field, line and value for what is malformed, impossible, unknown
+// (unless it is among `ignored`) or not served, and for an ignored setting that is read.
+absl::StatusOr<OlmoConfig> ParseOlmoConfig(std::string_view text, const std::string& file,
+                                           const std::set<std::string>& ignored = {});
 
 // The memory layers of `model`, whose other fields have been read; `affine_norms` is
 // attention_layer_norm_with_affine. Returns false when the model has none. Errors are recorded in

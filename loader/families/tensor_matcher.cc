@@ -78,6 +78,12 @@ void TensorMatcher::AddRows(WeightId id, const StoredTensor* tensor, int64_t fir
 
 void TensorMatcher::AddComputed(WeightId id) { weights_[id]; }
 
+void TensorMatcher::IgnoreEnding(const std::string& ending) {
+  for (const auto& [name, tensor] : files_.tensors()) {
+    if (name.ends_with(ending)) taken_.insert(&tensor);
+  }
+}
+
 absl::Status TensorMatcher::Finish() {
   if (!status_.ok()) return status_;
   std::string listed;

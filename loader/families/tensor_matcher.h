@@ -33,6 +33,9 @@ class TensorMatcher {
   // A weight that is computed from no tensor.
   void AddComputed(WeightId id);
 
+  // Tensors with such names need not be taken.
+  void IgnoreEnding(const std::string& ending);
+
   // Records an error of a tensor unless there is one already.
   void Refuse(const std::string& tensor, const std::string& why);
   bool ok() const { return status_.ok(); }

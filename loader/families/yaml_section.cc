@@ -26,30 +26,30 @@ class SectionHandler : public YAML::EventHandler {
 
   const std::string& error() const { return error_; }
   bool found() const { return found_; }
-  YamlSection& values() { return values_; }
+  ConfigSection& values() { return values_; }
 
   void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
   void OnDocumentEnd() override {}
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-    Scalar(YamlValue{YamlValue::Kind::kNull, "", mark.line + 1}, anchor);
+    Scalar(ConfigValue{ConfigValue::Kind::kNull, "", mark.line + 1}, anchor);
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& text) override {
     // "?" is the tag of a plain scalar; only a plain one can mean null.
     const bool null = tag == "?" && (text == "null" || text == "Null" || text == "NULL" ||
                                      text == "~" || text.empty());
-    const auto kind = null ? YamlValue::Kind::kNull : YamlValue::Kind::kScalar;
-    Scalar(YamlValue{kind, text, mark.line + 1}, anchor);
+    const auto kind = null ? ConfigValue::Kind::kNull : ConfigValue::Kind::kScalar;
+    Scalar(ConfigValue{kind, text, mark.line + 1}, anchor);
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     const auto it = anchored_.find(anchor);
     if (it == anchored_.end()) {
       // Of a collection, or of a scalar too long to copy: of no use as a setting.
-      Scalar(YamlValue{YamlValue::Kind::kCollection, "", mark.line + 1}, 0);
+      Scalar(ConfigValue{ConfigValue::Kind::kCollection, "", mark.line + 1}, 0);
       return;
     }
-    YamlValue value = it->second;
+    ConfigValue value = it->second;
     value.line = mark.line + 1;
     Scalar(std::move(value), 0);
   }
@@ -83,7 +83,7 @@ class SectionHandler : public YAML::EventHandler {
     return key;
   }
 
-  void Scalar(YamlValue value, YAML::anchor_t anchor) {
+  void Scalar(ConfigValue value, YAML::anchor_t anchor) {
     if (anchor != 0 && value.text.size() <= kMaxAliasedBytes) anchored_[anchor] = value;
     const bool key = TakeKeyTurn();
     const bool top = frames_.size() == 1;
@@ -113,11 +113,11 @@ class SectionHandler : public YAML::EventHandler {
     }
     const bool section = top && !key && key_ == section_ && found_;
     if (section && !map) Fail(mark.line + 1, absl::StrCat(Quote(section_), " is no mapping"));
-    if (inside && !key) Keep(YamlValue{YamlValue::Kind::kCollection, "", mark.line + 1});
+    if (inside && !key) Keep(ConfigValue{ConfigValue::Kind::kCollection, "", mark.line + 1});
     frames_.push_back(Frame{map, true, section && map});
   }
 
-  void Keep(YamlValue value) {
+  void Keep(ConfigValue value) {
     const int line = value.line;
     if (!values_.emplace(key_, std::move(value)).second) {
       Fail(line, absl::StrCat("duplicate key ", Quote(key_), " under ", Quote(section_)));
@@ -129,14 +129,14 @@ class SectionHandler : public YAML::EventHandler {
   bool found_ = false;
   std::vector<Frame> frames_;
   std::string key_;
-  YamlSection values_;
-  std::map<YAML::anchor_t, YamlValue> anchored_;
+  ConfigSection values_;
+  std::map<YAML::anchor_t, ConfigValue> anchored_;
 };
 
 }  // namespace
 
-absl::StatusOr<YamlSection> ReadYamlSection(std::string_view text, const std::string& file,
-                                            const std::string& section) {
+absl::StatusOr<ConfigSection> ReadYamlSection(std::string_view text, const std::string& file,
+                                              const std::string& section) {
   const auto malformed = [&file](const std::string& what) {
     return absl::InvalidArgumentError(absl::StrCat(file, ": ", what));
   };

@@ -3,28 +3,19 @@
 #ifndef MNEME_LOADER_FAMILIES_YAML_SECTION_H_
 #define MNEME_LOADER_FAMILIES_YAML_SECTION_H_
 
-#include <map>
 #include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "loader/families/config_value.h"
 
 namespace mneme::loader {
-
-struct YamlValue {
-  enum class Kind { kScalar, kNull, kCollection };
-  Kind kind = Kind::kNull;
-  std::string text;  // of a scalar, unquoted
-  int line = 0;      // from 1
-};
-
-using YamlSection = std::map<std::string, YamlValue>;
 
 // INVALID_ARGUMENT, naming `file` and the line, when `text` is not UTF-8, not YAML, nested too
 // deeply or several documents, has no mapping `section`, or repeats one of its keys. An alias of a
 // scalar counts as that scalar.
-absl::StatusOr<YamlSection> ReadYamlSection(std::string_view text, const std::string& file,
-                                            const std::string& section);
+absl::StatusOr<ConfigSection> ReadYamlSection(std::string_view text, const std::string& file,
+                                              const std::string& section);
 
 }  // namespace mneme::loader
 

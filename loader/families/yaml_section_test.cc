@@ -11,7 +11,7 @@ namespace {
 
 using testing::HasSubstr;
 
-absl::StatusOr<YamlSection> Read(const std::string& text) {
+absl::StatusOr<ConfigSection> Read(const std::string& text) {
   return ReadYamlSection(text, "c.yaml", "model");
 }
 
@@ -38,10 +38,10 @@ TEST(YamlSectionTest, ReadsScalarsOfOneSection) {
   EXPECT_EQ(section->at("a").line, 3);
   EXPECT_EQ(section->at("b").text, "two");
   for (const char* null : {"c", "d", "e"}) {
-    EXPECT_EQ(section->at(null).kind, YamlValue::Kind::kNull) << null;
+    EXPECT_EQ(section->at(null).kind, ConfigValue::Kind::kNull) << null;
   }
-  EXPECT_EQ(section->at("f").kind, YamlValue::Kind::kScalar);
-  EXPECT_EQ(section->at("g").kind, YamlValue::Kind::kCollection);
+  EXPECT_EQ(section->at("f").kind, ConfigValue::Kind::kScalar);
+  EXPECT_EQ(section->at("g").kind, ConfigValue::Kind::kCollection);
   EXPECT_EQ(section->at("k").text, "0:2/1:3");
 }
 
@@ -49,7 +49,7 @@ TEST(YamlSectionTest, AnAliasOfAScalarIsThatScalar) {
   const auto section = Read("w: &w 64\nl: &l [1]\nmodel: {a: *w, b: *l}\n");
   ASSERT_TRUE(section.ok()) << section.status();
   EXPECT_EQ(section->at("a").text, "64");
-  EXPECT_EQ(section->at("b").kind, YamlValue::Kind::kCollection);
+  EXPECT_EQ(section->at("b").kind, ConfigValue::Kind::kCollection);
 }
 
 TEST(YamlSectionTest, RefusesWhatIsNoConfig) {
@@ -87,7 +87,7 @@ TEST(YamlSectionTest, AliasesDoNotMultiply) {
   }
   const auto section = Read(bomb + "model: {b: *a59}\n");
   ASSERT_TRUE(section.ok()) << section.status();
-  EXPECT_EQ(section->at("b").kind, YamlValue::Kind::kCollection);
+  EXPECT_EQ(section->at("b").kind, ConfigValue::Kind::kCollection);
 }
 
 TEST(YamlSectionTest, TimeIsLinear) {

@@ -21,8 +21,12 @@ struct NormDescription {
   bool bias = false;
 };
 
+// Angles are position * frequency; cosines and sines are multiplied by `scale`.
 struct RopeDescription {
   float theta = 10000.0f;
+  // Of pair i, where a scaling makes them other than theta^(-2i/head_dim); else empty.
+  std::vector<float> frequencies;
+  float scale = 1.0f;
 };
 
 struct AttentionDescription {
@@ -106,8 +110,10 @@ struct MemoryDescription {
 };
 
 struct ModelDescription {
-  std::string family;        // "olmo", ...: which file of loader/families read it
-  std::string architecture;  // "ultramem_v2", "ultramem_v1", "memory_plus", "dense", "olmoe"
+  std::string family;  // "olmo", "hf_moe": which files of loader/families read it
+  // "ultramem_v2", "ultramem_v1", "memory_plus", "dense", "olmoe", "mixtral", "qwen2_moe",
+  // "qwen3_moe"
+  std::string architecture;
   int64_t dim = 0;
   int64_t layers = 0;
   int64_t vocab_size = 0;      // ids that may be sampled: [0, vocab_size)

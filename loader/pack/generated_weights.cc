@@ -8,8 +8,8 @@
 #include <random>
 #include <utility>
 
-#include "kernels/rope/rope.h"
 #include "loader/pack/packed_weights.h"
+#include "loader/pack/rope_tables.h"
 
 namespace mneme::loader {
 namespace {
@@ -75,8 +75,8 @@ void FillWeight(const ModelDescription& model, const GeneratedWeight& weight, co
     case Role::kRopeSin: {
       std::vector<float> other(static_cast<size_t>(count));
       const bool cosine = weight.id.role == Role::kRopeCos;
-      kernels::FillRopeTables(model.attention.rope.theta, model.attention.head_dim, weight.rows,
-                              cosine ? floats : other.data(), cosine ? other.data() : floats);
+      FillRope(model.attention, weight.rows, cosine ? floats : other.data(),
+               cosine ? other.data() : floats);
       return;
     }
     case Role::kMemoryShuffle: {

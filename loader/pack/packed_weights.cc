@@ -11,9 +11,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/rope/rope.h"
 #include "loader/pack/key_norms.h"
 #include "loader/pack/matrix_packer.h"
+#include "loader/pack/rope_tables.h"
 #include "loader/pack/shuffle.h"
 
 namespace mneme::loader {
@@ -145,8 +145,7 @@ class Packer {
       if (!cos.ok()) return cos;
       absl::StatusOr<PackedWeight> sin = NewMatrix(DType::kF32, positions, head_dim / 2);
       if (!sin.ok()) return sin;
-      kernels::FillRopeTables(model.attention.rope.theta, head_dim, positions, MutableFloats(*cos),
-                              MutableFloats(*sin));
+      FillRope(model.attention, positions, MutableFloats(*cos), MutableFloats(*sin));
       rope_cos_ = *cos;
       rope_sin_ = *sin;
     }

@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "loader/tokenizer/json_document.h"
+#include "loader/json/json_document.h"
 
 namespace mneme::loader::tokenizer_internal {
 

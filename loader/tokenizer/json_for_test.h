@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "gtest/gtest.h"
-#include "loader/tokenizer/json_document.h"
+#include "loader/json/json_document.h"
 #include "loader/tokenizer/json_field.h"
 
 namespace mneme::loader::tokenizer_internal {

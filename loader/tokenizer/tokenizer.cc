@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "loader/files/mapped_file.h"
+#include "loader/json/json_document.h"
 #include "loader/text/text.h"
 #include "loader/tokenizer/added_tokens.h"
 #include "loader/tokenizer/bpe.h"
 #include "loader/tokenizer/decoder.h"
-#include "loader/tokenizer/json_document.h"
 #include "loader/tokenizer/json_field.h"
 #include "loader/tokenizer/message.h"
 #include "loader/tokenizer/normalizer.h"
@@ -180,8 +180,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& di
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view json,
                                                             const std::string& origin) {
-  const absl::StatusOr<internal::JsonDocument> document =
-      internal::JsonDocument::Parse(json, origin);
+  const absl::StatusOr<JsonDocument> document =
+      JsonDocument::Parse(json, origin);
   if (!document.ok()) return document.status();
   absl::StatusOr<std::unique_ptr<Parts>> parts = Parts::Build(JsonField(document->root(), &origin));
   if (!parts.ok()) return parts.status();

@@ -1,4 +1,4 @@
-#include "loader/tokenizer/json_document.h"
+#include "loader/json/json_document.h"
 
 #include <algorithm>
 #include <exception>
@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "loader/text/text.h"
-#include "loader/tokenizer/message.h"
 
-namespace mneme::loader::tokenizer_internal {
+namespace mneme::loader {
 
 std::string_view JsonKindName(JsonKind kind) {
   switch (kind) {
@@ -80,8 +80,8 @@ class JsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
     // The library's text ends in the cause: "...: syntax error while parsing value -
     // unexpected...".
     if (const size_t at = what.find("syntax error"); at != what.npos) what = what.substr(at);
-    error = Message("not JSON at byte ", position, " (near ", Quote(token),
-                    "): ", Quote(what.substr(0, 200)));
+    error = absl::StrCat("not JSON at byte ", position, " (near ", Quote(token),
+                         "): ", Quote(what.substr(0, 200)));
     return false;
   }
 
@@ -111,7 +111,7 @@ class JsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
   // Adds a value to the container at hand.
   bool Add(const Node& value) {
     if (document_->nodes_.size() >= JsonDocument::kMaxValues) {
-      error = Message("more than ", JsonDocument::kMaxValues, " values");
+      error = absl::StrCat("more than ", JsonDocument::kMaxValues, " values");
       return false;
     }
     const uint32_t index = static_cast<uint32_t>(document_->nodes_.size());
@@ -136,7 +136,7 @@ class JsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
 
   bool Open(JsonKind kind) {
     if (open_.size() >= JsonDocument::kMaxDepth) {
-      error = Message("nested deeper than ", JsonDocument::kMaxDepth, " levels");
+      error = absl::StrCat("nested deeper than ", JsonDocument::kMaxDepth, " levels");
       return false;
     }
     const uint32_t index = static_cast<uint32_t>(document_->nodes_.size());
@@ -155,7 +155,7 @@ class JsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
     std::sort(hashes_.begin(), hashes_.end());
     for (size_t i = 1; i < hashes_.size(); ++i) {
       if (hashes_[i - 1] == hashes_[i]) {
-        error = Message("two members named ", Quote(hashes_[i].second), " in one object");
+        error = absl::StrCat("two members named ", Quote(hashes_[i].second), " in one object");
         return false;
       }
     }
@@ -174,12 +174,12 @@ class JsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
 absl::StatusOr<JsonDocument> JsonDocument::Parse(std::string_view text, const std::string& origin) {
   if (text.size() >= UINT32_MAX) {
     return absl::InvalidArgumentError(
-        Message(origin, ": ", text.size(), " bytes; at most 4294967294 are read"));
+        absl::StrCat(origin, ": ", text.size(), " bytes; at most 4294967294 are read"));
   }
   // The JSON parser takes a zero byte for the end of its input and would not see what follows it.
   if (const size_t zero = text.find('\0'); zero != text.npos) {
     return absl::InvalidArgumentError(
-        Message(origin, ": not JSON at byte ", zero + 1, ": a zero byte"));
+        absl::StrCat(origin, ": not JSON at byte ", zero + 1, ": a zero byte"));
   }
   JsonDocument document;
   JsonBuilder builder(&document);
@@ -187,10 +187,10 @@ absl::StatusOr<JsonDocument> JsonDocument::Parse(std::string_view text, const st
   try {
     parsed = nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
   } catch (const std::exception& e) {
-    return absl::ResourceExhaustedError(Message(origin, ": ", e.what()));
+    return absl::ResourceExhaustedError(absl::StrCat(origin, ": ", e.what()));
   }
   if (!parsed || document.nodes_.empty()) {
-    return absl::InvalidArgumentError(Message(origin, ": ", builder.error));
+    return absl::InvalidArgumentError(absl::StrCat(origin, ": ", builder.error));
   }
   return document;
 }
@@ -201,4 +201,4 @@ JsonValue JsonValue::Find(std::string_view name) const {
   return v;
 }
 
-}  // namespace mneme::loader::tokenizer_internal
+}  // namespace mneme::loader

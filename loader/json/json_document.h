@@ -1,6 +1,6 @@
 // A JSON text as a flat tree: 32 bytes a value, strings in one pool, no recursion anywhere.
-#ifndef MNEME_LOADER_TOKENIZER_JSON_DOCUMENT_H_
-#define MNEME_LOADER_TOKENIZER_JSON_DOCUMENT_H_
+#ifndef MNEME_LOADER_JSON_JSON_DOCUMENT_H_
+#define MNEME_LOADER_JSON_JSON_DOCUMENT_H_
 
 #include <cstdint>
 #include <string>
@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace mneme::loader::tokenizer_internal {
+namespace mneme::loader {
 
 enum class JsonKind : uint8_t { kNull, kBool, kInteger, kNumber, kString, kArray, kObject };
 
@@ -94,6 +94,6 @@ class JsonValue {
 
 inline JsonValue JsonDocument::root() const { return JsonValue(this, 0); }
 
-}  // namespace mneme::loader::tokenizer_internal
+}  // namespace mneme::loader
 
-#endif  // MNEME_LOADER_TOKENIZER_JSON_DOCUMENT_H_
+#endif  // MNEME_LOADER_JSON_JSON_DOCUMENT_H_

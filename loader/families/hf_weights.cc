@@ -1,0 +1,157 @@
+#include "loader/families/hf_weights.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "loader/families/tensor_matcher.h"
+
+namespace mneme::loader {
+namespace {
+
+// Maps block after block.
+class Mapper {
+ public:
+  Mapper(const ModelDescription& model, const TensorFiles& files, const std::string& where)
+      : model_(model), files_(files), matcher_(files, where) {}
+
+  absl::StatusOr<FamilyModel> Map() {
+    FamilyModel family;
+    family.model = model_;
+    const StoredTensor* embedding =
+        matcher_.Take("model.embed_tokens.weight", {model_.embedding_size, model_.dim});
+    matcher_.Add({Role::kEmbedding}, embedding, model_.dim);
+    for (int64_t block = 0; block < model_.layers && matcher_.ok(); ++block) {
+      Block(static_cast<int32_t>(block));
+    }
+    Vector({Role::kFinalNormWeight}, "model.norm.weight", model_.dim);
+    family.model.tied_head = !Has("lm_head.weight") && model_.tied_head;
+    if (family.model.tied_head) {
+      matcher_.Add({Role::kHead}, embedding, model_.dim);
+    } else {
+      Matrix({Role::kHead}, "lm_head.weight", model_.embedding_size, model_.dim);
+    }
+    matcher_.AddComputed({Role::kRopeCos});
+    matcher_.AddComputed({Role::kRopeSin});
+    // Old releases stored what they could compute.
+    matcher_.IgnoreEnding(".rotary_emb.inv_freq");
+    if (absl::Status status = matcher_.Finish(); !status.ok()) return status;
+    family.weights = std::move(matcher_.weights());
+    return family;
+  }
+
+ private:
+  bool Has(const std::string& name) const { return files_.tensors().contains(name); }
+
+  void Matrix(WeightId id, const std::string& name, int64_t rows, int64_t cols) {
+    matcher_.Add(id, matcher_.Take(name, {rows, cols}), cols);
+  }
+  void Vector(WeightId id, const std::string& name, int64_t size) {
+    matcher_.Add(id, matcher_.Take(name, {size}), 1);
+  }
+
+  void Projection(const std::string& name, Role weight, Role bias, bool has_bias, int64_t rows,
+                  int64_t cols, int32_t block) {
+    Matrix({weight, block}, name + ".weight", rows, cols);
+    if (has_bias) Vector({bias, block}, name + ".bias", rows);
+  }
+
+  void Block(int32_t block) {
+    const std::string prefix = absl::StrCat("model.layers.", block, ".");
+    const AttentionDescription& a = model_.attention;
+    const int64_t q = a.heads * a.head_dim;
+    const int64_t kv = a.kv_heads * a.head_dim;
+    Vector({Role::kAttentionNormWeight, block}, prefix + "input_layernorm.weight", model_.dim);
+    Vector({Role::kFfnNormWeight, block}, prefix + "post_attention_layernorm.weight", model_.dim);
+    const std::string attention = prefix + "self_attn.";
+    Projection(attention + "q_proj", Role::kQuery, Role::kQueryBias, a.qkv_bias, q, model_.dim,
+               block);
+    Projection(attention + "k_proj", Role::kKey, Role::kKeyBias, a.qkv_bias, kv, model_.dim, block);
+    Projection(attention + "v_proj", Role::kValue, Role::kValueBias, a.qkv_bias, kv, model_.dim,
+               block);
+    Projection(attention + "o_proj", Role::kAttentionOut, Role::kAttentionOutBias, a.out_bias,
+               model_.dim, q, block);
+    if (a.qk_norm.has_value()) {
+      Vector({Role::kQueryNormWeight, block}, attention + "q_norm.weight",
+             a.qk_norm_whole ? q : a.head_dim);
+      Vector({Role::kKeyNormWeight, block}, attention + "k_norm.weight",
+             a.qk_norm_whole ? kv : a.head_dim);
+    }
+    if (HasExperts(block)) {
+      Experts(block, prefix);
+    } else {
+      Ffn(block, prefix + "mlp.", model_.ffn.hidden);
+    }
+  }
+
+  bool HasExperts(int32_t block) const {
+    if (!model_.moe.has_value()) return false;
+    const std::vector<int64_t>& dense = model_.moe->dense_blocks;
+    return std::find(dense.begin(), dense.end(), block) == dense.end();
+  }
+
+  void Ffn(int32_t block, const std::string& prefix, int64_t hidden) {
+    Matrix({Role::kFfnGate, block}, prefix + "gate_proj.weight", hidden, model_.dim);
+    Matrix({Role::kFfnUp, block}, prefix + "up_proj.weight", hidden, model_.dim);
+    Matrix({Role::kFfnDown, block}, prefix + "down_proj.weight", model_.dim, hidden);
+  }
+
+  void Experts(int32_t block, const std::string& prefix) {
+    const MoeDescription& moe = *model_.moe;
+    // Mixtral's published name of the layer, and everybody else's.
+    const std::string mixtral = prefix + "block_sparse_moe.";
+    const std::string mlp = prefix + "mlp.";
+    const std::string router = (Has(mixtral + "gate.weight") ? mixtral : mlp) + "gate.weight";
+    Matrix({Role::kRouter, block}, router, moe.experts, model_.dim);
+    if (Has(mixtral + "experts.gate_up_proj") || Has(mlp + "experts.gate_up_proj")) {
+      FusedExperts(block, (Has(mixtral + "experts.gate_up_proj") ? mixtral : mlp) + "experts.");
+    } else {
+      const bool short_names = Has(mixtral + "experts.0.w1.weight");
+      SeparateExperts(block, (short_names ? mixtral : mlp) + "experts.", short_names);
+    }
+    if (moe.shared_hidden == 0) return;
+    Ffn(block, mlp + "shared_expert.", moe.shared_hidden);
+    Matrix({Role::kSharedGate, block}, mlp + "shared_expert_gate.weight", 1, model_.dim);
+  }
+
+  void SeparateExperts(int32_t block, const std::string& prefix, bool short_names) {
+    const MoeDescription& moe = *model_.moe;
+    for (int64_t e = 0; e < moe.experts && matcher_.ok(); ++e) {
+      const std::string expert = absl::StrCat(prefix, e, ".");
+      Matrix({Role::kExpertGate, block}, expert + (short_names ? "w1" : "gate_proj") + ".weight",
+             moe.hidden, model_.dim);
+      Matrix({Role::kExpertUp, block}, expert + (short_names ? "w3" : "up_proj") + ".weight",
+             moe.hidden, model_.dim);
+      Matrix({Role::kExpertDown, block}, expert + (short_names ? "w2" : "down_proj") + ".weight",
+             model_.dim, moe.hidden);
+    }
+  }
+
+  void FusedExperts(int32_t block, const std::string& prefix) {
+    const MoeDescription& moe = *model_.moe;
+    const StoredTensor* gate_up =
+        matcher_.Take(prefix + "gate_up_proj", {moe.experts, 2 * moe.hidden, model_.dim});
+    const StoredTensor* down =
+        matcher_.Take(prefix + "down_proj", {moe.experts, model_.dim, moe.hidden});
+    for (int64_t e = 0; e < moe.experts; ++e) {
+      const int64_t first = 2 * moe.hidden * e;
+      matcher_.AddRows({Role::kExpertGate, block}, gate_up, first, moe.hidden, model_.dim);
+      matcher_.AddRows({Role::kExpertUp, block}, gate_up, first + moe.hidden, moe.hidden,
+                       model_.dim);
+      matcher_.AddRows({Role::kExpertDown, block}, down, model_.dim * e, model_.dim, moe.hidden);
+    }
+  }
+
+  const ModelDescription& model_;
+  const TensorFiles& files_;
+  TensorMatcher matcher_;
+};
+
+}  // namespace
+
+absl::StatusOr<FamilyModel> MapHfWeights(const ModelDescription& model, const TensorFiles& files,
+                                         const std::string& where) {
+  return Mapper(model, files, where).Map();
+}
+
+}  // namespace mneme::loader

@@ -1,0 +1,131 @@
+#include "loader/safetensors/sharded_safetensors.h"
+
+#include <filesystem>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "loader/files/mapped_file.h"
+#include "loader/json/json_document.h"
+#include "loader/text/text.h"
+
+namespace mneme::loader {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A hundred thousand tensors with long names take a tenth of it.
+constexpr int64_t kMaxIndexBytes = int64_t{128} << 20;
+constexpr size_t kMaxFileName = 255;
+
+bool IsPlainName(const std::string& name) {
+  return !name.empty() && name.size() <= kMaxFileName && name != "." && name != ".." &&
+         name.find('/') == std::string::npos && name.find('\0') == std::string::npos;
+}
+
+// The real place of a file is in the folder, whatever links lead to either.
+absl::Status CheckInside(const std::string& index, const std::string& directory,
+                         const std::string& name) {
+  std::error_code error;
+  const fs::path path = fs::path(directory) / name;
+  const fs::path real = fs::canonical(path, error);
+  if (error) {
+    return absl::NotFoundError(
+        absl::StrCat(index, ": lists ", Quote(name), ", which cannot be read: ", error.message()));
+  }
+  const fs::path folder = fs::canonical(directory, error);
+  if (error || real.parent_path() != folder) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(index, ": lists ", Quote(name), ", a link out of the folder, to ",
+                     Quote(real.string()), "; copy the file in its place"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::map<std::string, std::string>> ParseSafetensorsIndex(std::string_view text,
+                                                                         const std::string& file) {
+  const auto refuse = [&file](const std::string& why) {
+    return absl::InvalidArgumentError(absl::StrCat(file, ": ", why));
+  };
+  const absl::StatusOr<JsonDocument> document = JsonDocument::Parse(text, file);
+  if (!document.ok()) return document.status();
+  const JsonValue root = document->root();
+  if (root.kind() != JsonKind::kObject) return refuse("expected an object");
+  const JsonValue entries = root.Find("weight_map");
+  if (!entries.exists() || entries.kind() != JsonKind::kObject) {
+    return refuse("weight_map: expected an object from tensor to file");
+  }
+  std::map<std::string, std::string> places;
+  for (JsonValue entry = entries.first(); entry.exists(); entry = entry.next()) {
+    if (entry.kind() != JsonKind::kString) {
+      return refuse(absl::StrCat("weight_map: ", Quote(entry.name()), ": expected a file's name"));
+    }
+    const std::string name(entry.string());
+    if (!IsPlainName(name)) {
+      return refuse(absl::StrCat("weight_map: ", Quote(entry.name()), ": ", Quote(name),
+                                 " is not the plain name of a file in this folder"));
+    }
+    places.emplace(std::string(entry.name()), name);
+  }
+  if (places.empty()) return refuse("weight_map: is empty");
+  return places;
+}
+
+absl::StatusOr<std::shared_ptr<const ShardedSafetensors>> ShardedSafetensors::Open(
+    const std::string& directory) {
+  const std::string index = absl::StrCat(directory, "/", kIndexFile);
+  const absl::StatusOr<std::string> text = ReadSmallFile(index, kMaxIndexBytes);
+  if (!text.ok()) return text.status();
+  const auto places = ParseSafetensorsIndex(*text, index);
+  if (!places.ok()) return places.status();
+  std::set<std::string> names;
+  for (const auto& [tensor, name] : *places) names.insert(name);
+  std::shared_ptr<ShardedSafetensors> files(new ShardedSafetensors);
+  for (const std::string& name : names) {
+    if (absl::Status status = CheckInside(index, directory, name); !status.ok()) return status;
+    auto shard = SafetensorsFile::Open(absl::StrCat(directory, "/", name));
+    if (!shard.ok()) return shard.status();
+    if (absl::Status s = files->Add(index, name, *std::move(shard), *places); !s.ok()) return s;
+  }
+  for (const auto& [tensor, name] : *places) {
+    if (files->tensors_.contains(tensor)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(index, ": has ", Quote(tensor), " in ",
+                                                   Quote(name), ", which does not hold it"));
+  }
+  return files;
+}
+
+absl::Status ShardedSafetensors::Add(const std::string& index, const std::string& name,
+                                     std::shared_ptr<const SafetensorsFile> shard,
+                                     const std::map<std::string, std::string>& places) {
+  for (const auto& [tensor, stored] : shard->tensors()) {
+    const auto place = places.find(tensor);
+    if (place == places.end()) {
+      return absl::InvalidArgumentError(absl::StrCat(stored.file, ": holds ", Quote(tensor),
+                                                     ", which ", index, " does not list"));
+    }
+    if (place->second != name) {
+      return absl::InvalidArgumentError(absl::StrCat(stored.file, ": holds ", Quote(tensor),
+                                                     ", which ", index, " has in ",
+                                                     Quote(place->second)));
+    }
+    tensors_.emplace(tensor, stored);
+  }
+  shards_.emplace(name, std::move(shard));
+  return absl::OkStatus();
+}
+
+int64_t ShardedSafetensors::file_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [name, shard] : shards_) bytes += shard->file_bytes();
+  return bytes;
+}
+
+void ShardedSafetensors::DropPages(std::span<const uint8_t> part) const {
+  for (const auto& [name, shard] : shards_) shard->DropPages(part);
+}
+
+}  // namespace mneme::loader
