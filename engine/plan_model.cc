@@ -19,16 +19,16 @@ namespace {
 
 constexpr int64_t kDefaultLogitRows = 64;
 
-v1::ElementType ElementOf(const loader::StoredTensor& tensor, const ModelOptions& options) {
-  const bool bf16 = options.round_to_bf16 ||
-                    (tensor.dtype == loader::StoredDType::kBf16 && !options.widen_to_f32);
+v1::ElementType ElementOf(loader::StoredDType stored, const ModelOptions& options) {
+  const bool bf16 =
+      options.round_to_bf16 || (stored == loader::StoredDType::kBf16 && !options.widen_to_f32);
   return bf16 ? v1::BF16 : v1::F32;
 }
 
 // Types by weight; `checkpoint` outlives them.
 graph::WeightTypes TypesOf(const loader::Checkpoint& checkpoint, const ModelOptions& options) {
   return [&checkpoint, &options](const loader::WeightId& id) {
-    return ElementOf(*checkpoint.weights.at(id).parts.back().tensor, options);
+    return ElementOf(loader::DTypeOf(checkpoint.weights.at(id)), options);
   };
 }
 
@@ -270,7 +270,7 @@ absl::Status CompileModel(const std::string& name, const graph::WeightTypes& typ
 
 absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options) {
   absl::StatusOr<loader::Checkpoint> checkpoint =
-      loader::InspectCheckpoint(options.model_directory);
+      loader::InspectCheckpoint(options.model_directory, options.inspect);
   if (!checkpoint.ok()) return checkpoint.status();
   PlannedModel planned;
   planned.checkpoint = std::move(*checkpoint);
@@ -283,7 +283,7 @@ absl::StatusOr<PlannedModel> PlanModel(const ModelOptions& options) {
 
 absl::StatusOr<plan::PlanReport> ReportModel(const ModelOptions& options, bool runner_ups) {
   absl::StatusOr<loader::Checkpoint> checkpoint =
-      loader::InspectCheckpoint(options.model_directory);
+      loader::InspectCheckpoint(options.model_directory, options.inspect);
   if (!checkpoint.ok()) return checkpoint.status();
   return Report(ModelName(options.model_directory), TypesOf(*checkpoint, options), options,
                 runner_ups, /*measured=*/nullptr, &checkpoint->model);

@@ -40,6 +40,7 @@ struct ProcessSettings {
 
 struct ModelOptions {
   std::string model_directory;
+  loader::InspectOptions inspect;
   int32_t max_step_tokens = 512;  // rows of a step
   int32_t max_sequences = 64;     // choices that run at a time
   // Tokens of the longest sequence; 0: the checkpoint's max_sequence_length. RoPE tables, block

@@ -1,7 +1,9 @@
 #include "clients/cli/evaluation.h"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -51,6 +53,14 @@ struct LayerTrace {
   int64_t out_cols = 0;
 };
 
+// What one traced router chose for every token: ascending ids, and their weights.
+struct RouterTrace {
+  int64_t block = 0;
+  std::vector<int64_t> expert;
+  std::vector<float> weight;
+  int64_t top_k = 0;
+};
+
 // Keeps the logits and traces of the sequences of one matrix.
 class Collector : public TokenObserver {
  public:
@@ -65,6 +75,11 @@ class Collector : public TokenObserver {
     traces.back().layer = layer;
   }
 
+  void TraceRouter(int64_t block) {
+    routers.emplace_back();
+    routers.back().block = block;
+  }
+
   void OnToken(const Token& token, const runtime::Executor& executor) override {
     const int64_t at = token.request * length_ + token.position;
     if (token.position >= length_ || at >= tokens_) return;
@@ -73,10 +88,17 @@ class Collector : public TokenObserver {
                   token.logits.size_bytes());
     }
     for (LayerTrace& trace : traces) KeepTrace(token, at, executor, &trace);
+    for (RouterTrace& trace : routers) {
+      const std::string name = absl::StrCat("block.", trace.block, ".router");
+      KeepRow<int32_t>(executor.Trace(name + ".expert"), token.row, at, &trace.expert,
+                       &trace.top_k);
+      KeepRow<float>(executor.Trace(name + ".weight"), token.row, at, &trace.weight, &trace.top_k);
+    }
   }
 
   std::vector<float> logits;
   std::vector<LayerTrace> traces;
+  std::vector<RouterTrace> routers;
 
  private:
   template <class From, class To>
@@ -163,6 +185,47 @@ void AppendTraces(const Collector& collector, const loader::MemoryDescription& m
   }
 }
 
+// Each token's experts by their weight, best first.
+void SortExperts(RouterTrace* trace) {
+  const auto k = static_cast<size_t>(trace->top_k);
+  std::vector<size_t> order(k);
+  std::vector<int64_t> expert(k);
+  std::vector<float> weight(k);
+  for (size_t first = 0; first < trace->expert.size(); first += k) {
+    std::iota(order.begin(), order.end(), first);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return trace->weight[a] > trace->weight[b]; });
+    for (size_t i = 0; i < k; ++i) {
+      expert[i] = trace->expert[order[i]];
+      weight[i] = trace->weight[order[i]];
+    }
+    std::copy(expert.begin(), expert.end(), trace->expert.begin() + static_cast<int64_t>(first));
+    std::copy(weight.begin(), weight.end(), trace->weight.begin() + static_cast<int64_t>(first));
+  }
+}
+
+void AppendRouters(int64_t tokens, Collector* collector, std::vector<StoredTensor>* out) {
+  for (RouterTrace& trace : collector->routers) {
+    SortExperts(&trace);
+    out->push_back(Tensor(absl::StrCat("router_topk.", trace.block), StoredDType::kI64,
+                          {tokens, trace.top_k}, trace.expert));
+    out->push_back(Tensor(absl::StrCat("router_weight.", trace.block), StoredDType::kF32,
+                          {tokens, trace.top_k}, trace.weight));
+  }
+}
+
+// The blocks whose choices are traced.
+void TraceChoices(const loader::ModelDescription& model, Collector* collector) {
+  if (model.memory.has_value()) {
+    for (size_t i = 0; i < model.memory->layers.size(); ++i) {
+      if (!model.memory->layers[i].lost) collector->TraceLayer(static_cast<int64_t>(i));
+    }
+  }
+  for (int64_t block = 0; block < model.layers; ++block) {
+    if (model.HasExperts(block)) collector->TraceRouter(block);
+  }
+}
+
 // What is read from the input file.
 struct Input {
   IdMatrix ids;
@@ -190,16 +253,12 @@ absl::Status Evaluate(const EvalOptions& options) {
   if (!input.ok()) return input.status();
   // Only for the model's sizes, which the observer needs before the engine starts.
   const absl::StatusOr<loader::Checkpoint> checkpoint =
-      loader::InspectCheckpoint(options.model.model_directory);
+      loader::InspectCheckpoint(options.model.model_directory, options.model.inspect);
   if (!checkpoint.ok()) return checkpoint.status();
   const loader::ModelDescription& model = checkpoint->model;
 
   Collector collector(input->ids, model.embedding_size);
-  if (options.trace && model.memory.has_value()) {
-    for (size_t i = 0; i < model.memory->layers.size(); ++i) {
-      if (!model.memory->layers[i].lost) collector.TraceLayer(static_cast<int64_t>(i));
-    }
-  }
+  if (options.trace) TraceChoices(model, &collector);
   ServingOptions serving_options;
   static_cast<ModelOptions&>(serving_options) = options.model;
   serving_options.trace = options.trace;
@@ -217,6 +276,7 @@ absl::Status Evaluate(const EvalOptions& options) {
       Tensor("logits", StoredDType::kF32,
              {input->ids.sequences, input->ids.length, model.embedding_size}, collector.logits)};
   if (!collector.traces.empty()) AppendTraces(collector, *model.memory, tokens, &tensors);
+  AppendRouters(tokens, &collector, &tensors);
   std::vector<int64_t> greedy;
   if (options.greedy_tokens > 0) {
     const auto continued =

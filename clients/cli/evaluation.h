@@ -1,5 +1,5 @@
-// `mneme eval`: logits, what the memory layers chose, and greedy tokens of given sequences, through
-// the same schedule, plan and kernels as serving.
+// `mneme eval`: logits, what the memory layers and routers chose, and greedy tokens of given
+// sequences, through the same schedule, plan and kernels as serving.
 #ifndef MNEME_CLIENTS_CLI_EVALUATION_H_
 #define MNEME_CLIENTS_CLI_EVALUATION_H_
 
@@ -37,6 +37,8 @@ struct EvalOptions {
 //   with trace, per memory layer i that is computed, over the B*T tokens flattened:
 //     mem_grid_index.i [B*T, heads*k] i64, mem_score.i [B*T, heads*k, cores] f32 (Memory+:
 //     [B*T, heads*k]), mem_out.i [B*T, dim] f32
+//   with trace, per block l that has experts: router_topk.l [B*T, k] i64, best first, and
+//     router_weight.l [B*T, k] f32, what their outputs are multiplied by
 //   with greedy_tokens = N: greedy [B', N] i64, the continuations of `greedy_prompt` [B', T'] where
 //     the file has one, else of input_ids; an end-of-sequence token does not end them.
 // Errors name the file, the tensor and the values.

@@ -19,10 +19,10 @@ constexpr int64_t kMostPositions = int64_t{1} << 24;
 // 2^52 bytes.
 constexpr int64_t kMostMegabytes = int64_t{1} << 32;
 
-// What --layout, --table-layout and --prefill-layout say.
-absl::Status ParseLayouts(const std::vector<std::string>& layouts, const std::string& tables,
-                          const std::string& prefill, plan::LayoutPins* pins) {
-  for (const std::string& layout : layouts) {
+// What --layout, --table-layout, --expert-layout and --prefill-layout say.
+absl::Status ParseLayouts(const ModelFlags& flags, plan::LayoutPins* pins) {
+  const std::string& prefill = flags.prefill_layout;
+  for (const std::string& layout : flags.layout) {
     const size_t equals = layout.find('=');
     if (layout == "split") {
       pins->weights = plan::LayoutPins::Weights::kSplit;
@@ -42,22 +42,31 @@ absl::Status ParseLayouts(const std::vector<std::string>& layouts, const std::st
     return absl::InvalidArgumentError(
         absl::StrCat("--prefill-layout: '", prefill, "' is none of free, same, rows"));
   }
+  using Experts = plan::LayoutPins::Experts;
+  if (flags.expert_layout == "experts" || flags.expert_layout == "width") {
+    pins->experts = flags.expert_layout == "width" ? Experts::kWidth : Experts::kWhole;
+  } else if (flags.expert_layout != "free") {
+    return absl::InvalidArgumentError(absl::StrCat("--expert-layout: '", flags.expert_layout,
+                                                   "' is none of free, experts, width"));
+  }
   using Tables = plan::LayoutPins::Tables;
   for (const auto& [name, value] :
        {std::pair("free", Tables::kFree), std::pair("rows", Tables::kRows),
         std::pair("columns", Tables::kColumns), std::pair("selections", Tables::kSelections)}) {
-    if (tables != name) continue;
+    if (flags.table_layout != name) continue;
     pins->tables = value;
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("--table-layout: '", tables, "' is none of free, rows, columns, selections"));
+  return absl::InvalidArgumentError(absl::StrCat("--table-layout: '", flags.table_layout,
+                                                 "' is none of free, rows, columns, selections"));
 }
 
 }  // namespace
 
 void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
   flags->Add("model", &model, "DIR", model_help);
+  flags->Add("ignore-config-key", &ignore_config_key, "KEY",
+             "A key of the model's config that Mneme does not know and that changes nothing.");
   flags->Add("weights", &weights, "f32|bf16|stored",
              "Widen weights to float32, round them to bfloat16, or take them as stored.");
   flags->Add("isa", &isa, "portable|avx2|avx512|best", "The instruction set to use.");
@@ -98,6 +107,9 @@ void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
       "that `plan` prints, e.g. 'block.*.ffn.up=(B, S(0)) -> S(1)'.");
   flags->Add("table-layout", &table_layout, "free|rows|columns|selections",
              "How the ranks divide value tables.");
+  flags->Add("expert-layout", &expert_layout, "free|experts|width",
+             "How the ranks divide a Mixture-of-Experts: each has some of the experts, or some "
+             "hidden units of every expert.");
   flags->Add("prefill-layout", &prefill_layout, "free|same|rows",
              "How larger steps divide the work, with the same weights and bits: as the cost model "
              "has it; as a decode step does; by the step's rows, wherever that can be.");
@@ -113,6 +125,7 @@ void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
 absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
   ModelOptions options;
   options.model_directory = model;
+  options.inspect.ignored_config_keys = {ignore_config_key.begin(), ignore_config_key.end()};
   if (weights == "f32") {
     options.widen_to_f32 = true;
   } else if (weights == "bf16") {
@@ -150,8 +163,7 @@ absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
   options.kv_block_tokens = kv_block_tokens;
   options.ranks = ranks;
   if (absl::Status status = SetProcesses(&options); !status.ok()) return status;
-  if (absl::Status s = ParseLayouts(layout, table_layout, prefill_layout, &options.pins); !s.ok())
-    return s;
+  if (absl::Status s = ParseLayouts(*this, &options.pins); !s.ok()) return s;
   options.memory_per_rank_bytes = memory_per_rank_mb << 20;
   if (!cluster.empty()) {
     absl::StatusOr<plan::Cluster> loaded = plan::LoadCluster(cluster);

@@ -14,6 +14,7 @@ namespace mneme::cli {
 
 struct ModelFlags {
   std::string model;
+  std::vector<std::string> ignore_config_key;
   std::string weights = "stored";
   std::string isa = "best";
   std::string kernels = "simd";
@@ -31,6 +32,7 @@ struct ModelFlags {
   std::string transport = "auto";
   std::vector<std::string> layout;
   std::string table_layout = "free";
+  std::string expert_layout = "free";
   std::string prefill_layout = "free";
   std::string cluster;
   int64_t memory_per_rank_mb = 0;

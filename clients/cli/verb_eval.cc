@@ -29,7 +29,8 @@ struct Flags {
               "Holds input_ids [B, T] int64, and perhaps greedy_prompt.");
     flags.Add("out", &out, "OUT.safetensors", "Gets logits [B, T, embedding size] float32.");
     flags.Add("trace", &trace,
-              "Also write mem_grid_index.i, mem_score.i and mem_out.i of every memory layer i.");
+              "Also write mem_grid_index.i, mem_score.i and mem_out.i of every memory layer i, and "
+              "router_topk.l and router_weight.l of every block l with experts.");
     flags.Add("greedy", &greedy, "N",
               "Also write greedy [B, N]: greedy continuations of greedy_prompt, or of input_ids.");
     flags.Add("perplexity", &perplexity, "FILE.txt", "Print the mean loss of this text.");

@@ -1,6 +1,5 @@
 #include "engine/graph/memory_transformer.h"
 
-#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -122,14 +121,8 @@ class Builder {
                            Bias(a.out_bias, {Role::kAttentionOutBias, block}, model_.dim));
   }
 
-  bool HasExperts(int32_t block) const {
-    if (!model_.moe) return false;
-    const std::vector<int64_t>& dense = model_.moe->dense_blocks;
-    return std::find(dense.begin(), dense.end(), block) == dense.end();
-  }
-
   int32_t Ffn(int32_t block, int32_t u) {
-    if (!HasExperts(block)) return DenseFfn(block, u, model_.ffn.hidden);
+    if (!model_.HasExperts(block)) return DenseFfn(block, u, model_.ffn.hidden);
     const int32_t experts = AddMoeLayer(model_, block, u, &builder_);
     if (model_.moe->shared_hidden == 0) return experts;
     const std::string prefix = absl::StrCat("block.", block, ".");

@@ -14,7 +14,7 @@ Parts PartsOfExperts(const graph::Graph& graph, const graph::Operator& op,
                      const graph::Signature& signature, int32_t ranks) {
   const graph::Weight& down = graph.weights[op.weights[2]];
   if (SplitsExperts(signature)) return CutEvenly(down.stack, 1, ranks);
-  if (SplitsWidth(signature)) return CutColumns(down.cols, ranks);
+  if (SplitsWidth(signature)) return CutFinely(down.cols, ranks);
   return {};
 }
 

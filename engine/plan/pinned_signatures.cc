@@ -66,6 +66,14 @@ bool HasTableLayout(const Signature& s, LayoutPins::Tables tables) {
   }
 }
 
+const char* ExpertLayoutName(LayoutPins::Experts experts) {
+  return experts == LayoutPins::Experts::kWhole ? "experts" : "width";
+}
+
+bool HasExpertLayout(const Signature& s, LayoutPins::Experts experts) {
+  return s.weights[0] == Sbp::S(experts == LayoutPins::Experts::kWhole ? 0 : 1);
+}
+
 absl::Status Refused(const Operator& op, const std::string& wanted, const Partition& partition,
                      const std::vector<Signature>& possible) {
   std::vector<std::string> names;
@@ -104,6 +112,12 @@ absl::Status Pin(const Operator& op, const Partition& partition, const LayoutPin
     return Refused(op, absl::StrCat("table layout ", TableLayoutName(pins.tables)), partition,
                    possible);
   }
+  if (op.kind == v1::EXPERTS && pins.experts != LayoutPins::Experts::kFree) {
+    const auto keep = [&](const Signature& s) { return HasExpertLayout(s, pins.experts); };
+    if (Restrict(keep, signatures)) return absl::OkStatus();
+    return Refused(op, absl::StrCat("expert layout ", ExpertLayoutName(pins.experts)), partition,
+                   possible);
+  }
   if (pins.weights == LayoutPins::Weights::kSplit) Restrict(SplitsWeights, signatures);
   return absl::OkStatus();
 }
@@ -123,6 +137,12 @@ absl::Status CheckNames(const Graph& graph, const LayoutPins& pins) {
   if (pins.tables != LayoutPins::Tables::kFree && !any(ReadsTable)) {
     return absl::InvalidArgumentError(absl::StrCat("table layout ", TableLayoutName(pins.tables),
                                                    " is for a model with value tables; ",
+                                                   graph.architecture, " has none"));
+  }
+  const auto experts = [](const Operator& op) { return op.kind == v1::EXPERTS; };
+  if (pins.experts != LayoutPins::Experts::kFree && !any(experts)) {
+    return absl::InvalidArgumentError(absl::StrCat("expert layout ", ExpertLayoutName(pins.experts),
+                                                   " is for a model with experts; ",
                                                    graph.architecture, " has none"));
   }
   return absl::OkStatus();
@@ -146,6 +166,9 @@ std::string PinsText(const LayoutPins& pins) {
   if (pins.weights == LayoutPins::Weights::kSplit) parts.push_back("split");
   if (pins.tables != LayoutPins::Tables::kFree) {
     parts.push_back(absl::StrCat("table layout ", TableLayoutName(pins.tables)));
+  }
+  if (pins.experts != LayoutPins::Experts::kFree) {
+    parts.push_back(absl::StrCat("expert layout ", ExpertLayoutName(pins.experts)));
   }
   if (pins.large_steps != LayoutPins::LargeSteps::kFree) {
     const bool rows = pins.large_steps == LayoutPins::LargeSteps::kRows;

@@ -37,6 +37,12 @@ struct LayoutPins {
     kColumns,     // a rank has columns of the values, and of the pre-values
     kSelections,  // a rank reads some of each token's selections, and has the whole table
   };
+  // How experts are divided.
+  enum class Experts : uint8_t {
+    kFree,
+    kWhole,  // a rank has some of the experts
+    kWidth,  // a rank has some hidden units of each
+  };
   struct OperatorPin {
     std::string name;       // "block.3.ffn.up"; * stands for any characters
     std::string signature;  // as plans print it; spaces do not matter
@@ -49,6 +55,7 @@ struct LayoutPins {
   };
   Weights weights = Weights::kFree;
   Tables tables = Tables::kFree;
+  Experts experts = Experts::kFree;
   LargeSteps large_steps = LargeSteps::kFree;
   std::vector<OperatorPin> operators;  // of several that name an operator the last one counts
 };

@@ -36,8 +36,11 @@ absl::StatusOr<PlannedModel> Open(const v1::RankSetup& setup) {
     planned.checkpoint.model = *std::move(model);
     return planned;
   }
+  loader::InspectOptions inspect;
+  inspect.ignored_config_keys = {setup.source().ignored_config_keys().begin(),
+                                 setup.source().ignored_config_keys().end()};
   absl::StatusOr<loader::Checkpoint> checkpoint =
-      loader::InspectCheckpoint(setup.source().directory());
+      loader::InspectCheckpoint(setup.source().directory(), inspect);
   if (!checkpoint.ok()) return checkpoint.status();
   if (absl::Status status = CheckFiles(*checkpoint, setup); !status.ok()) return status;
   planned.checkpoint = *std::move(checkpoint);
@@ -54,6 +57,9 @@ absl::StatusOr<v1::ModelSource> SourceOf(const PlannedModel& planned) {
     return source;
   }
   source.set_directory(planned.checkpoint.directory);
+  for (const std::string& key : planned.checkpoint.options.ignored_config_keys) {
+    source.add_ignored_config_keys(key);
+  }
   const absl::StatusOr<std::vector<loader::FileIdentity>> files =
       loader::IdentifyFiles(planned.checkpoint);
   if (!files.ok()) return files.status();

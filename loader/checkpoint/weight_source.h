@@ -27,6 +27,15 @@ struct WeightSource {
   std::vector<Part> parts;
 };
 
+// kBf16 where all parts are, else kF32: what holds every one of them exactly.
+// REQUIRES: parts of dtype F32 or BF16.
+inline StoredDType DTypeOf(const WeightSource& source) {
+  for (const WeightSource::Part& part : source.parts) {
+    if (part.tensor->dtype != StoredDType::kBf16) return part.tensor->dtype;
+  }
+  return StoredDType::kBf16;
+}
+
 using WeightSources = std::map<WeightId, WeightSource>;
 
 }  // namespace mneme::loader

@@ -152,6 +152,7 @@ absl::Status ReadHfRope(const std::string& file, const JsonConfig& config, doubl
   settings.head_dim = model->attention.head_dim;
   settings.max_positions = model->max_sequence_length;
   const double top_theta = top.Positive("rope_theta", theta, kMostTheta);
+  if (top_theta < 1) top.Refuse("rope_theta", absl::StrCat(top_theta, " is less than 1"));
   const std::optional<int64_t> top_original =
       top.OptionalInt("original_max_position_embeddings", {1, kMostPositions});
   RefusePartial(top);
@@ -175,7 +176,7 @@ absl::Status ReadHfRope(const std::string& file, const JsonConfig& config, doubl
       top_original.value_or(inner_original.value_or(settings.max_positions));
   RefusePartial(fields);
   rope.theta = static_cast<float>(settings.theta);
-  if (settings.theta <= 1 && type == "yarn") {
+  if (settings.theta < 1 || (settings.theta == 1 && type == "yarn")) {
     fields.Refuse("rope_theta", absl::StrCat(settings.theta, " is not more than 1"));
   }
   if (!fields.status().ok()) return fields.status();
@@ -184,6 +185,9 @@ absl::Status ReadHfRope(const std::string& file, const JsonConfig& config, doubl
   if (type == "yarn") Yarn(settings, fields, &rope);
   for (const float frequency : rope.frequencies) {
     if (!std::isfinite(frequency)) fields.Refuse("factor", "makes infinite frequencies");
+  }
+  if (!std::isfinite(rope.scale) || rope.scale <= 0) {
+    fields.Refuse("attention_factor", absl::StrCat(rope.scale, " is no positive float32"));
   }
   // Keys of the other types change nothing.
   for (const char* key : {"factor", "low_freq_factor", "high_freq_factor", "attention_factor",

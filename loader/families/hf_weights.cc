@@ -1,6 +1,5 @@
 #include "loader/families/hf_weights.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -77,17 +76,11 @@ class Mapper {
       Vector({Role::kKeyNormWeight, block}, attention + "k_norm.weight",
              a.qk_norm_whole ? kv : a.head_dim);
     }
-    if (HasExperts(block)) {
+    if (model_.HasExperts(block)) {
       Experts(block, prefix);
     } else {
       Ffn(block, prefix + "mlp.", model_.ffn.hidden);
     }
-  }
-
-  bool HasExperts(int32_t block) const {
-    if (!model_.moe.has_value()) return false;
-    const std::vector<int64_t>& dense = model_.moe->dense_blocks;
-    return std::find(dense.begin(), dense.end(), block) == dense.end();
   }
 
   void Ffn(int32_t block, const std::string& prefix, int64_t hidden) {

@@ -4,6 +4,7 @@
 #ifndef MNEME_LOADER_MODEL_MODEL_DESCRIPTION_H_
 #define MNEME_LOADER_MODEL_MODEL_DESCRIPTION_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -133,6 +134,12 @@ struct ModelDescription {
   std::vector<int32_t> eos_token_ids;
   int32_t pad_token_id = -1;          // -1: none
   std::vector<std::string> warnings;  // what a user should know, one sentence each
+
+  // Whether the block has a Mixture-of-Experts; else it has the FFN.
+  bool HasExperts(int64_t block) const {
+    return moe.has_value() && std::find(moe->dense_blocks.begin(), moe->dense_blocks.end(),
+                                        block) == moe->dense_blocks.end();
+  }
 };
 
 }  // namespace mneme::loader

@@ -107,7 +107,7 @@ class Packer {
         break;
     }
     if (IsSmall(id.role)) return PackParts(source, Conversion{});
-    const Conversion conversion = MatrixConversion(source.parts[0].tensor->dtype, options_);
+    const Conversion conversion = MatrixConversion(DTypeOf(source), options_);
     const bool alone = source.parts.size() == 1;
     const bool view = alone && slice.cols.all() && InPlace(source.parts[0], conversion);
     if (!slice.whole() && alone && !view) return PackMatrixPart(source.parts[0], slice, conversion);
@@ -175,7 +175,7 @@ class Packer {
   }
 
   absl::StatusOr<PackedWeight> PackTable(const WeightSource& source, const WeightSlice& slice) {
-    const Conversion conversion = MatrixConversion(source.parts[0].tensor->dtype, options_);
+    const Conversion conversion = MatrixConversion(DTypeOf(source), options_);
     const int64_t element = DTypeBytes(conversion.dtype);
     const WeightSource::Part& values = source.parts.back();
     const bool pre = source.parts.size() == 2;
@@ -273,7 +273,7 @@ class Packer {
   // Stacked matrices: each where it lies if all may be, else copies, one after the other.
   absl::StatusOr<PackedWeight> PackStack(const WeightSource& source) {
     const WeightSource::Part& first = source.parts[0];
-    const Conversion conversion = MatrixConversion(first.tensor->dtype, options_);
+    const Conversion conversion = MatrixConversion(DTypeOf(source), options_);
     PackedWeight weight;
     weight.in_place = true;
     for (const WeightSource::Part& part : source.parts) {
@@ -303,7 +303,7 @@ class Packer {
   // Some of the matrices, or some rows or columns of each.
   absl::StatusOr<PackedWeight> PackStackPart(const WeightSource& source, const WeightSlice& slice) {
     const WeightSource::Part& any = source.parts[0];
-    const Conversion conversion = MatrixConversion(any.tensor->dtype, options_);
+    const Conversion conversion = MatrixConversion(DTypeOf(source), options_);
     const bool in_place =
         slice.cols.all() && std::all_of(source.parts.begin(), source.parts.end(),
                                         [&](const auto& p) { return InPlace(p, conversion); });

@@ -24,23 +24,23 @@ bool IsPlainName(const std::string& name) {
          name.find('/') == std::string::npos && name.find('\0') == std::string::npos;
 }
 
-// The real place of a file is in the folder, whatever links lead to either.
+// A file must lie in the folder, or where the index itself really lies (a cache whose folders hold
+// nothing but links keeps all files in one place).
 absl::Status CheckInside(const std::string& index, const std::string& directory,
                          const std::string& name) {
   std::error_code error;
-  const fs::path path = fs::path(directory) / name;
-  const fs::path real = fs::canonical(path, error);
+  const fs::path real = fs::canonical(fs::path(directory) / name, error);
   if (error) {
     return absl::NotFoundError(
         absl::StrCat(index, ": lists ", Quote(name), ", which cannot be read: ", error.message()));
   }
-  const fs::path folder = fs::canonical(directory, error);
-  if (error || real.parent_path() != folder) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(index, ": lists ", Quote(name), ", a link out of the folder, to ",
-                     Quote(real.string()), "; copy the file in its place"));
+  for (const fs::path& folder :
+       {fs::canonical(directory, error), fs::canonical(index, error).parent_path()}) {
+    if (!error && real.parent_path() == folder) return absl::OkStatus();
   }
-  return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(index, ": lists ", Quote(name), ", a link out of the folder, to ",
+                   Quote(real.string()), "; copy the file in its place"));
 }
 
 }  // namespace

@@ -24,8 +24,8 @@ absl::StatusOr<std::map<std::string, std::string>> ParseSafetensorsIndex(std::st
 class ShardedSafetensors : public TensorFiles {
  public:
   // Opens the files that the index in `directory` lists. Refused by name: a file that is missing or
-  // a link out of the folder, a tensor in two files, a tensor of the index that its file lacks, a
-  // tensor of a file that the index lacks.
+  // a link out of the folder (unless the index is one to the same place), a tensor in two files, a
+  // tensor of the index that its file lacks, a tensor of a file that the index lacks.
   static absl::StatusOr<std::shared_ptr<const ShardedSafetensors>> Open(
       const std::string& directory);
 

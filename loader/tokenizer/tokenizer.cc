@@ -180,8 +180,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& di
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view json,
                                                             const std::string& origin) {
-  const absl::StatusOr<JsonDocument> document =
-      JsonDocument::Parse(json, origin);
+  const absl::StatusOr<JsonDocument> document = JsonDocument::Parse(json, origin);
   if (!document.ok()) return document.status();
   absl::StatusOr<std::unique_ptr<Parts>> parts = Parts::Build(JsonField(document->root(), &origin));
   if (!parts.ok()) return parts.status();

@@ -117,6 +117,25 @@ void CheckSelections(const GoldenCase& golden, const Output& output, const std::
   }
 }
 
+// The experts in the order of their weights, and the weights.
+void CheckRouters(const GoldenCase& golden, const Output& output,
+                  const loader::ModelDescription& model) {
+  for (int64_t block = 0; block < model.layers; ++block) {
+    const std::string suffix = absl::StrCat(".", block);
+    ASSERT_EQ(golden.Has("router_topk" + suffix), model.HasExperts(block));
+    EXPECT_EQ(output.Has("router_topk" + suffix), model.HasExperts(block));
+    if (!model.HasExperts(block)) continue;
+    std::vector<int64_t> experts;
+    for (const auto& row : golden.Rows("router_topk" + suffix)) {
+      experts.insert(experts.end(), row.begin(), row.end());
+    }
+    EXPECT_EQ(output.Values<int64_t>("router_topk" + suffix), experts);
+    EXPECT_LE(LargestDifference(output.Values<float>("router_weight" + suffix),
+                                golden.Floats("router_weight" + suffix)),
+              1e-5);
+  }
+}
+
 void CheckOutput(const GoldenCase& golden, const Output& output) {
   const std::vector<float> logits = golden.Floats("logits");
   const auto length = static_cast<int64_t>(golden.Rows("input_ids")[0].size());
@@ -132,6 +151,7 @@ void CheckOutput(const GoldenCase& golden, const Output& output) {
 
   const auto checkpoint = loader::InspectCheckpoint(golden.directory());
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  CheckRouters(golden, output, checkpoint->model);
   if (!checkpoint->model.memory.has_value()) return;
   const loader::MemoryDescription& memory = *checkpoint->model.memory;
   for (size_t i = 0; i < memory.layers.size(); ++i) {
@@ -153,6 +173,11 @@ TEST_P(GoldenServingTest, EvalMatches) {
 // However the work is divided.
 std::vector<std::vector<std::string>> Layouts(const GoldenCase& golden) {
   std::vector<std::vector<std::string>> layouts = {{"--layout", "free"}, {"--layout", "split"}};
+  if (golden.Has("rope_inv_freq")) {  // those of Mixtures-of-Experts
+    for (const char* experts : {"experts", "width"}) {
+      layouts.push_back({"--layout", "split", "--expert-layout", experts});
+    }
+  }
   if (!golden.Has("mem_out.0")) return layouts;
   for (const char* tables : {"rows", "columns", "selections"}) {
     layouts.push_back({"--layout", "split", "--table-layout", tables});

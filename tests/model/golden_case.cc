@@ -10,11 +10,21 @@
 namespace mneme::testing {
 
 const std::vector<std::string>& GoldenCases() {
-  static const auto* const kCases = new std::vector<std::string>{
-      "ultramem_v2",         "ultramem_v2_expand",  "ultramem_v2_plain", "ultramem_v1_skip",
-      "ultramem_v2_options", "ultramem_v2_corners", "memory_plus",       "dense",
-      "dense_llama",         "olmoe",               "olmoe_fused",       "mixtral",
-      "mixtral_llama3rope",  "qwen2_moe",           "qwen3_moe"};
+  static const auto* const kCases = new std::vector<std::string>{"ultramem_v2",
+                                                                 "ultramem_v2_expand",
+                                                                 "ultramem_v2_plain",
+                                                                 "ultramem_v1_skip",
+                                                                 "ultramem_v2_options",
+                                                                 "ultramem_v2_corners",
+                                                                 "memory_plus",
+                                                                 "dense",
+                                                                 "dense_llama",
+                                                                 "olmoe",
+                                                                 "olmoe_fused",
+                                                                 "mixtral",
+                                                                 "mixtral_llama3rope",
+                                                                 "qwen2_moe",
+                                                                 "qwen3_moe"};
   return *kCases;
 }
 
