@@ -1,5 +1,6 @@
 #include "clients/cli/checkpoint_report.h"
 
+#include <algorithm>
 #include <filesystem>
 
 namespace mneme::cli {
@@ -23,6 +24,10 @@ const char* ClassOf(Role role) {
     case Role::kMemoryKeysNormBias:
     case Role::kMemoryCores:
       return "keys";
+    case Role::kExpertGate:
+    case Role::kExpertUp:
+    case Role::kExpertDown:
+      return "experts";
     case Role::kMemoryTable:
       return "value_rows";
     case Role::kMemoryShuffle:
@@ -38,6 +43,32 @@ void Count(const loader::StoredTensor& tensor, TensorCount* count) {
   ++count->tensors;
   count->elements += tensor.elements();
   count->bytes += static_cast<int64_t>(tensor.bytes.size());
+}
+
+// What a token reads of the value tables.
+int64_t SelectedElements(const loader::ModelDescription& model) {
+  if (!model.memory.has_value()) return 0;
+  const loader::MemoryDescription& memory = *model.memory;
+  const auto computed = std::count_if(memory.layers.begin(), memory.layers.end(),
+                                      [](const auto& layer) { return !layer.lost; });
+  return computed * memory.heads * memory.top_k * (memory.pre_value_dim + memory.value_dim);
+}
+
+int64_t ActiveParameters(const loader::ModelDescription& model, const CheckpointReport& report) {
+  int64_t active = 0;
+  for (const auto& [name, count] : report.classes) {
+    if (name == "embedding" && !model.tied_head) {
+      // The head's rows, and one of the embedding's.
+      active += count.elements - (model.embedding_size - 1) * model.dim;
+    } else if (name == "experts") {
+      active += count.elements / model.moe->experts * model.moe->top_k;
+    } else if (name == "value_rows") {
+      active += SelectedElements(model);
+    } else if (name != "buffers" && name != "unused") {
+      active += count.elements;
+    }
+  }
+  return active;
 }
 
 }  // namespace
@@ -60,6 +91,7 @@ CheckpointReport ReportOn(const loader::Checkpoint& checkpoint) {
     Count(tensor, &report.total);
     if (tensor_class != "buffers") report.parameters += tensor.elements();
   }
+  report.active_parameters = ActiveParameters(checkpoint.model, report);
   return report;
 }
 

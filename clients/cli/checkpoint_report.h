@@ -19,16 +19,22 @@ struct TensorCount {
 };
 
 // Classes:
-//   embedding    token embedding and an own output head
-//   dense        what every token reads besides: attention, FFN, norms, a memory layer's
-//   projections keys         product keys, their norms, Tucker cores value_rows   value tables with
-//   their pre-values buffers      not trained: shuffle permutations, Tucker directions unused in
-//   the file, but of no use to the model (a memory layer whose output is lost)
+//   embedding   token embedding and an own output head
+//   dense       what every token reads besides: attention, FFN, norms, routers, a memory layer's
+//               projections
+//   experts     of a Mixture-of-Experts
+//   keys        product keys, their norms, Tucker cores
+//   value_rows  value tables with their pre-values
+//   buffers     not trained: shuffle permutations, Tucker directions
+//   unused      in the file, but of no use to the model (a memory layer whose output is lost)
 struct CheckpointReport {
   std::map<std::string, TensorCount> classes;
   std::map<std::string, TensorCount> dtypes;  // by the file's name of it, "BF16"
   // Elements of all classes but buffers.
   int64_t parameters = 0;
+  // Of these, what the computation of one token reads: of value tables the selected rows, of
+  // experts the chosen ones, of an embedding that is no head one row, and nothing unused.
+  int64_t active_parameters = 0;
   TensorCount total;
 };
 

@@ -22,6 +22,35 @@ TEST(CheckpointReportTest, CountsTheDemoModelAsItsReadmeDoes) {
   EXPECT_EQ(tensors, report.total.tensors);
 }
 
+TEST(CheckpointReportTest, ActiveParametersOfAMemoryModel) {
+  const absl::StatusOr<loader::Checkpoint> checkpoint =
+      loader::InspectCheckpoint("models/demo/ultramem");
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const CheckpointReport report = ReportOn(*checkpoint);
+  // Six layers with 16 selections each, and a tied head.
+  EXPECT_EQ(report.active_parameters, report.parameters - 24576 * 192 + 6 * 16 * 192);
+}
+
+TEST(CheckpointReportTest, ActiveParametersOfAMixtureOfExperts) {
+  const absl::StatusOr<loader::Checkpoint> checkpoint =
+      loader::InspectCheckpoint("models/demo/olmoe");
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const CheckpointReport report = ReportOn(*checkpoint);
+  EXPECT_EQ(report.parameters, 12'089'600);
+  EXPECT_EQ(report.classes.at("experts").elements, 6 * 16 * 3 * 256 * 128);
+  // 4 of 16 experts.
+  EXPECT_EQ(report.active_parameters, report.parameters - 6 * 12 * 3 * 256 * 128);
+}
+
+TEST(CheckpointReportTest, AnEmbeddingThatIsNoHeadIsReadOneRowAtATime) {
+  const absl::StatusOr<loader::Checkpoint> checkpoint =
+      loader::InspectCheckpoint("tests/golden/mixtral_llama3rope");
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const CheckpointReport report = ReportOn(*checkpoint);
+  EXPECT_EQ(report.classes.at("embedding").elements, 2 * 350 * 48);
+  EXPECT_EQ(report.active_parameters, report.parameters - 349 * 48 - 3 * 5 * 3 * 48 * 24);
+}
+
 TEST(NameOfTest, IsTheLastPart) {
   EXPECT_EQ(NameOf("a/b"), "b");
   EXPECT_EQ(NameOf("a/b/"), "b");

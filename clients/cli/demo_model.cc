@@ -11,17 +11,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kModel[] = "models/demo/ultramem";
-
-bool HoldsModel(const fs::path& folder) {
-  std::error_code error;
-  return fs::is_regular_file(folder / kModel / "config.yaml", error);
-}
+constexpr char kFolder[] = "models/demo";
 
 }  // namespace
 
-absl::StatusOr<std::string> FindDemoModel(const std::string& executable) {
+absl::StatusOr<std::string> FindDemo(const std::string& name, const std::string& executable) {
   std::error_code error;
+  const fs::path wanted = fs::path(kFolder) / name;
+  const auto holds = [&](const fs::path& folder) {
+    return fs::is_directory(folder / wanted, error);
+  };
   std::vector<fs::path> binaries;
   if (executable.find('/') != std::string::npos) {
     binaries.push_back(fs::absolute(executable, error));
@@ -31,17 +30,24 @@ absl::StatusOr<std::string> FindDemoModel(const std::string& executable) {
   }
   for (const fs::path& binary : binaries) {
     const fs::path runfiles = fs::path(binary.string() + ".runfiles") / "mneme";
-    if (HoldsModel(runfiles)) return (runfiles / kModel).string();
+    if (holds(runfiles)) return (runfiles / wanted).string();
     for (fs::path folder = binary.parent_path(); folder != folder.root_path();
          folder = folder.parent_path()) {
-      if (HoldsModel(folder)) return (folder / kModel).string();
+      if (holds(folder)) return (folder / wanted).string();
     }
   }
-  if (HoldsModel(".")) return kModel;
+  if (holds(".")) return wanted.string();
   return absl::NotFoundError(
-      absl::StrCat("the demo model (", kModel, ") lies neither beside nor above the binary ",
+      absl::StrCat("the demo's ", wanted.string(), " lies neither beside nor above the binary ",
                    binaries.empty() ? executable : binaries.back().string(),
                    ", nor in the current folder; name a model with --model"));
+}
+
+absl::StatusOr<std::string> ResolveModel(const std::string& model, const std::string& executable) {
+  if (model.empty()) return FindDemo(kDemoModel, executable);
+  std::error_code error;
+  if ((model != kDemoModel && model != kMoeDemoModel) || fs::exists(model, error)) return model;
+  return FindDemo(model, executable);
 }
 
 }  // namespace mneme::cli

@@ -1,4 +1,4 @@
-// Where the demo model lies: the default of `serve` and `demo`.
+// Where the demo models lie, one of which is the default of `serve` and `demo`.
 #ifndef MNEME_CLIENTS_CLI_DEMO_MODEL_H_
 #define MNEME_CLIENTS_CLI_DEMO_MODEL_H_
 
@@ -8,10 +8,19 @@
 
 namespace mneme::cli {
 
-// The folder models/demo/ultramem, looked for in the binary's Bazel runfiles and in every folder
-// above it, first of the binary as it was called, then as it really lies; then in the current
-// folder. executable: argv[0]. NOT_FOUND names where it was looked for.
-absl::StatusOr<std::string> FindDemoModel(const std::string& executable);
+inline constexpr char kDemoModel[] = "ultramem";
+inline constexpr char kMoeDemoModel[] = "olmoe";
+// Texts that they were measured on.
+inline constexpr char kDemoTexts[] = "testdata";
+
+// The folder models/demo/`name`, one of these, looked for in the binary's Bazel runfiles and in
+// every folder above it, first of the binary as it was called, then as it really lies; then in the
+// current folder. executable: argv[0]. NOT_FOUND names where it was looked for.
+absl::StatusOr<std::string> FindDemo(const std::string& name, const std::string& executable);
+
+// `model` where it names a demo model and there is no such folder here: that one's folder; where it
+// is empty: the default one's; else `model` itself.
+absl::StatusOr<std::string> ResolveModel(const std::string& model, const std::string& executable);
 
 }  // namespace mneme::cli
 

@@ -42,8 +42,7 @@ absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(
 }
 
 absl::StatusOr<std::string> ModelOrDemo(const ModelFlags& model, const std::string& executable) {
-  if (!model.model.empty()) return model.model;
-  return FindDemoModel(executable);
+  return ResolveModel(model.model, executable);
 }
 
 absl::StatusOr<std::unique_ptr<LocalServer>> StartOnFreePort(ModelFlags model,

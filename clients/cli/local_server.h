@@ -34,7 +34,7 @@ class LocalServer {
 absl::StatusOr<std::unique_ptr<LocalServer>> StartOnFreePort(ModelFlags model,
                                                              const std::string& executable);
 
-// model.model, or the demo model's folder if that is empty.
+// The folder of model.model: ResolveModel.
 absl::StatusOr<std::string> ModelOrDemo(const ModelFlags& model, const std::string& executable);
 
 // What GetModel says of a model being served, apart from what the server knows itself.

@@ -4,6 +4,8 @@
 #include <thread>
 #include <vector>
 
+#include "clients/cli/comparison.h"
+#include "clients/cli/demo_model.h"
 #include "clients/cli/local_server.h"
 #include "clients/cli/model_flags.h"
 #include "clients/cli/stream_table.h"
@@ -18,6 +20,7 @@ struct Flags {
   int32_t streams = 1;
   double temperature = 0;
   int64_t seed = 1;
+  bool compare = false;
 
   FlagTable Table() {
     FlagTable flags("demo", "[PROMPT]",
@@ -28,7 +31,10 @@ struct Flags {
     flags.Add("streams", &streams, {1, 256}, "N", "Streams at a time; the first one is shown.");
     flags.Add("temperature", &temperature, "T", "0: greedy.");
     flags.Add("seed", &seed, "S", "For temperatures above 0.");
-    model.AddTo(&flags, "Another checkpoint than the demo model.");
+    flags.Add("compare", &compare,
+              "Serve both demo models in turn instead, and print one table: sizes, losses, tokens "
+              "per second and bytes per token.");
+    model.AddTo(&flags, "`olmoe`, the demo's Mixture-of-Experts, or another checkpoint.");
     return flags;
   }
 };
@@ -63,6 +69,25 @@ void WarmUp(client::Client* client, const v1::GetModelReply& model) {
   (void)client->Generate(request, {}, nullptr);
 }
 
+int RunComparison(const Invocation& invocation, const ModelFlags& model) {
+  ComparisonOptions options;
+  options.flags = model;
+  for (const char* name : {kDemoModel, kMoeDemoModel}) {
+    const absl::StatusOr<std::string> found = FindDemo(name, invocation.executable);
+    if (!found.ok()) return Fail(invocation, "demo", found.status());
+    options.directories.push_back(*found);
+  }
+  const absl::StatusOr<std::string> texts = FindDemo(kDemoTexts, invocation.executable);
+  if (!texts.ok()) return Fail(invocation, "demo", texts.status());
+  options.heldout_path = *texts + "/heldout.txt";
+  options.seen_path = *texts + "/seen.txt";
+  const absl::StatusOr<std::vector<ComparedModel>> models =
+      Compare(options, [&](const std::string& line) { invocation.err << line << std::endl; });
+  if (!models.ok()) return Fail(invocation, "demo", models.status());
+  invocation.out << ComparisonTable(options, *models);
+  return 0;
+}
+
 }  // namespace
 
 int RunDemo(const Invocation& invocation) {
@@ -70,6 +95,13 @@ int RunDemo(const Invocation& invocation) {
   FlagTable table = flags.Table();
   int exit_status = 0;
   if (!ParseFlags(invocation, &table, 1, &exit_status)) return exit_status;
+  if (flags.compare) {
+    if (flags.model.model.empty() && table.positionals().empty()) {
+      return RunComparison(invocation, flags.model);
+    }
+    invocation.err << "mneme demo: --compare takes no prompt and no --model" << std::endl;
+    return kExitUsage;
+  }
   const std::string prompt = table.positionals().empty() ? "hacker: n." : table.positionals()[0];
   absl::StatusOr<std::unique_ptr<LocalServer>> local =
       StartOnFreePort(flags.model, invocation.executable);

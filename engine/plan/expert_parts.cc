@@ -14,8 +14,17 @@ Parts PartsOfExperts(const graph::Graph& graph, const graph::Operator& op,
                      const graph::Signature& signature, int32_t ranks) {
   const graph::Weight& down = graph.weights[op.weights[2]];
   if (SplitsExperts(signature)) return CutEvenly(down.stack, 1, ranks);
-  if (SplitsWidth(signature)) return CutFinely(down.cols, ranks);
+  if (SplitsWidth(signature)) {
+    const Parts parts = CutColumns(down.cols, ranks);
+    return parts.empty() ? CutFinely(down.cols, ranks) : parts;
+  }
   return {};
+}
+
+bool SplitsNarrowExperts(const graph::Graph& graph, const graph::Operator& op,
+                         const graph::Signature& signature, int32_t ranks) {
+  const graph::Weight& down = graph.weights[op.weights[2]];
+  return SplitsWidth(signature) && CutColumns(down.cols, ranks).empty();
 }
 
 }  // namespace mneme::plan

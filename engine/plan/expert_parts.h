@@ -16,6 +16,11 @@ namespace mneme::plan {
 Parts PartsOfExperts(const graph::Graph& graph, const graph::Operator& op,
                      const graph::Signature& signature, int32_t ranks);
 
+// Whether the signature splits hidden units so few that some rank has less than a vector of them:
+// it can be executed, but nobody gains by it. REQUIRES: as PartsOfExperts.
+bool SplitsNarrowExperts(const graph::Graph& graph, const graph::Operator& op,
+                         const graph::Signature& signature, int32_t ranks);
+
 }  // namespace mneme::plan
 
 #endif  // MNEME_ENGINE_PLAN_EXPERT_PARTS_H_

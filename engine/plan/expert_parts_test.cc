@@ -50,7 +50,18 @@ TEST_F(ExpertPartsTest, WholeExpertsOrHiddenUnitsOfEach) {
   // Cache lines of the rows of down, then vectors.
   EXPECT_EQ(Of(by_width_, 2), (Parts{{0, 64}, {64, 96}}));
   EXPECT_EQ(Of(by_width_, 4), (Parts{{0, 32}, {32, 64}, {64, 80}, {80, 96}}));
-  EXPECT_TRUE(Of(by_width_, 7).empty());
+  EXPECT_FALSE(SplitsNarrowExperts(graph_, op_, by_width_, 4));
+}
+
+// Fewer than a vector for each rank: as evenly as single units go.
+TEST_F(ExpertPartsTest, NarrowExpertsAreSplitOnlyIfNeedBe) {
+  EXPECT_TRUE(SplitsNarrowExperts(graph_, op_, by_width_, 7));
+  EXPECT_FALSE(SplitsNarrowExperts(graph_, op_, by_expert_, 7));
+  const Parts parts = Of(by_width_, 7);
+  ASSERT_EQ(parts.size(), 7u);
+  EXPECT_EQ(parts.front(), (Part{0, 14}));
+  EXPECT_EQ(parts.back().end, 96);
+  EXPECT_TRUE(Of(by_width_, 97).empty());
 }
 
 TEST_F(WideExpertPartsTest, MoreRanksThanExpertsSplitTheWidth) {

@@ -94,8 +94,8 @@ bool Restrict(const Keep& keep, std::vector<Signature>* signatures) {
   return true;
 }
 
-absl::Status Pin(const Operator& op, const Partition& partition, const LayoutPins& pins,
-                 std::vector<Signature>* signatures) {
+absl::Status Pin(const Graph& graph, const Operator& op, const Partition& partition,
+                 const LayoutPins& pins, std::vector<Signature>* signatures) {
   const std::vector<Signature> possible = *signatures;
   const auto named =
       std::find_if(pins.operators.rbegin(), pins.operators.rend(),
@@ -113,6 +113,7 @@ absl::Status Pin(const Operator& op, const Partition& partition, const LayoutPin
                    possible);
   }
   if (op.kind == v1::EXPERTS && pins.experts != LayoutPins::Experts::kFree) {
+    *signatures = RunnableSignatures(graph, partition, op, /*narrow=*/true);
     const auto keep = [&](const Signature& s) { return HasExpertLayout(s, pins.experts); };
     if (Restrict(keep, signatures)) return absl::OkStatus();
     return Refused(op, absl::StrCat("expert layout ", ExpertLayoutName(pins.experts)), partition,
@@ -155,7 +156,7 @@ absl::StatusOr<SignatureOptions> PinnedSignatures(const Graph& graph, const Part
   if (absl::Status s = CheckNames(graph, pins); !s.ok()) return s;
   SignatureOptions options = RunnableSignatures(graph, partition);
   for (size_t i = 0; i < options.size(); ++i) {
-    absl::Status s = Pin(graph.operators[i], partition, pins, &options[i]);
+    absl::Status s = Pin(graph, graph.operators[i], partition, pins, &options[i]);
     if (!s.ok()) return s;
   }
   return options;

@@ -36,9 +36,12 @@ bool Runnable(const Graph& graph, const Partition& partition, const Operator& op
 }  // namespace
 
 std::vector<Signature> RunnableSignatures(const Graph& graph, const Partition& partition,
-                                          const Operator& op) {
+                                          const Operator& op, bool narrow) {
   std::vector<Signature> runnable;
   for (const Signature& s : graph::Signatures(graph, op)) {
+    if (op.kind == v1::EXPERTS && !narrow && SplitsNarrowExperts(graph, op, s, partition.ranks())) {
+      continue;
+    }
     if (runnable.empty() || (partition.ranks() > 1 && Runnable(graph, partition, op, s))) {
       runnable.push_back(s);
     }

@@ -16,10 +16,10 @@ namespace mneme::plan {
 using SignatureOptions = std::vector<std::vector<graph::Signature>>;  // by operator
 
 // The signatures that the runtime executes on several ranks, and that the partition allows; the
-// all-broadcast one first.
+// all-broadcast one first. narrow: those, too, that only a pin chooses (SplitsNarrowExperts).
 std::vector<graph::Signature> RunnableSignatures(const graph::Graph& graph,
                                                  const Partition& partition,
-                                                 const graph::Operator& op);
+                                                 const graph::Operator& op, bool narrow = false);
 
 // Of every operator.
 SignatureOptions RunnableSignatures(const graph::Graph& graph, const Partition& partition);

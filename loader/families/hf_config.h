@@ -1,5 +1,5 @@
 // The config.json of a Hugging Face Mixture-of-Experts checkpoint: OLMoE, Mixtral, Qwen2-MoE and
-// Qwen3-MoE. docs/models.md, §3 Mixture-of-Experts families, defines every key.
+// Qwen3-MoE. docs/models.md, §4 Mixture-of-Experts, defines every key.
 #ifndef MNEME_LOADER_FAMILIES_HF_CONFIG_H_
 #define MNEME_LOADER_FAMILIES_HF_CONFIG_H_
 

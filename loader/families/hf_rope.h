@@ -1,5 +1,5 @@
 // The rotary positions of a Hugging Face config: `rope_theta`, `rope_scaling` or `rope_parameters`.
-// docs/models.md, §3 Mixture-of-Experts families, RoPE.
+// docs/models.md, §4 Mixture-of-Experts, RoPE.
 #ifndef MNEME_LOADER_FAMILIES_HF_ROPE_H_
 #define MNEME_LOADER_FAMILIES_HF_ROPE_H_
 

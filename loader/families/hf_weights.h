@@ -1,5 +1,5 @@
 // The tensors of a Hugging Face Mixture-of-Experts checkpoint and the roles they play.
-// docs/models.md, §3 Mixture-of-Experts families, Tensor names.
+// docs/models.md, §4 Mixture-of-Experts, Tensor names.
 #ifndef MNEME_LOADER_FAMILIES_HF_WEIGHTS_H_
 #define MNEME_LOADER_FAMILIES_HF_WEIGHTS_H_
 

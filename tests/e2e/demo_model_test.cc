@@ -31,37 +31,45 @@ Outcome Mneme(std::vector<std::string> arguments) {
   return {exit_status, out.str(), err.str()};
 }
 
-Json Reference() {
+Json Reference(const std::string& model) {
   std::ifstream file("models/demo/testdata/reference.json");
-  return Json::parse(file)["ultramem"];
+  return Json::parse(file)[model];
 }
 
-// Threads, or processes, that share a step's work.
+// A demo model, and threads or processes that share a step's work.
 struct Ranks {
+  std::string model = "ultramem";
   int32_t ranks = 1;
   bool processes = false;
 
+  std::string directory() const { return "models/demo/" + model; }
   std::string name() const {
-    return std::to_string(ranks) + (processes ? "Processes" : ranks == 1 ? "Thread" : "Threads");
+    return model + "On" + std::to_string(ranks) +
+           (processes    ? "Processes"
+            : ranks == 1 ? "Thread"
+                         : "Threads");
   }
 };
 
 class DemoModelRanksTest : public ::testing::TestWithParam<Ranks> {};
 
-INSTANTIATE_TEST_SUITE_P(On, DemoModelRanksTest,
-                         ::testing::Values(Ranks{1}, Ranks{2}, Ranks{3}, Ranks{2, true}),
+INSTANTIATE_TEST_SUITE_P(Of, DemoModelRanksTest,
+                         ::testing::Values(Ranks{"ultramem", 1}, Ranks{"ultramem", 2},
+                                           Ranks{"ultramem", 3}, Ranks{"ultramem", 2, true},
+                                           Ranks{"olmoe", 1}, Ranks{"olmoe", 2},
+                                           Ranks{"olmoe", 3, true}),
                          [](const auto& info) { return info.param.name(); });
 
 TEST_P(DemoModelRanksTest, LossesAreTheTrainers) {
 #if defined(__SANITIZE_ADDRESS__)
   GTEST_SKIP() << "22,000 tokens take many minutes; the golden models run the same code";
 #endif
-  const Json reference = Reference();
+  const Json reference = Reference(GetParam().model);
   // The other text on one rank only: it tells about the model, not about ranks.
   for (const std::string text : {"heldout", "seen"}) {
     if (text == "seen" && GetParam().ranks > 1) continue;
     const std::string ranks = std::to_string(GetParam().ranks);
-    Process process({"eval", "--model", kDemoModel, "--perplexity",
+    Process process({"eval", "--model", GetParam().directory(), "--perplexity",
                      "models/demo/testdata/" + text + ".txt", "--json",
                      (GetParam().processes ? "--processes=" : "--ranks=") + ranks});
     const std::string out = process.ReadRest();
@@ -83,7 +91,7 @@ TEST_P(DemoModelRanksTest, LossesAreTheTrainers) {
 // than float32 rounding can tell apart.
 TEST_P(DemoModelRanksTest, GreedyTokensAreTheTrainersUpToTheFirstNearTie) {
   constexpr float kNearTie = 0.01f;
-  ServingOptions options = ServedModel::Options(kDemoModel);
+  ServingOptions options = ServedModel::Options(GetParam().directory());
   options.ranks = GetParam().ranks;
   if (GetParam().processes) {
     options.process.processes = GetParam().ranks;
@@ -92,7 +100,7 @@ TEST_P(DemoModelRanksTest, GreedyTokensAreTheTrainersUpToTheFirstNearTie) {
   }
   ServedModel served(options, {});
   ASSERT_TRUE(served.status().ok()) << served.status();
-  const Json reference = Reference();
+  const Json reference = Reference(GetParam().model);
   for (const Json& entry : reference["greedy"]) {
     const std::string prompt = entry["prompt"];
     const auto expected = entry["continuation"].get<std::vector<int32_t>>();
@@ -133,6 +141,16 @@ TEST(DemoModelTest, TheDemoStreamsTextAndPrintsItsTable) {
   EXPECT_EQ(other.exit_status, 0) << other.err;
   EXPECT_THAT(other.out, HasSubstr("LOVE, n. A person"));
   EXPECT_THAT(other.out, HasSubstr("21 prompt, 15 output"));
+}
+
+TEST(DemoModelTest, TheMixtureOfExpertsIsCalledByItsName) {
+  const Outcome outcome = Mneme({"demo", "--model", "olmoe", "--max-tokens", "8"});
+  ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("olmoe (olmoe, 12089600 parameters) on "));
+  EXPECT_THAT(outcome.out, HasSubstr("expert_weights"));
+  const Outcome refused = Mneme({"demo", "--compare", "--model", "olmoe"});
+  EXPECT_EQ(refused.exit_status, cli::kExitUsage);
+  EXPECT_THAT(refused.err, HasSubstr("--compare takes no prompt and no --model"));
 }
 
 // A time to first token of a prompt that the warm-up had put into the prefix cache would be none.

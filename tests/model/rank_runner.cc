@@ -9,7 +9,7 @@ namespace mneme::testing {
 namespace {
 
 constexpr int32_t kSequences = 4;
-constexpr int32_t kTokens = 64;
+constexpr int32_t kTokens = 96;
 
 }  // namespace
 
