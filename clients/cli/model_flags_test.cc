@@ -31,9 +31,11 @@ TEST(ModelFlagsTest, EveryFlagArrives) {
   const absl::StatusOr<ModelOptions> options =
       Parse({"--model", "d", "--weights=bf16", "--isa=portable", "--kernels=reference",
              "--max-step-tokens=64", "--max-sequences=3", "--kv-cache-mb=5", "--kv-block-tokens=32",
-             "--max-model-len=100", "--memory-per-rank=7"});
+             "--max-model-len=100", "--memory-per-rank=7", "--ignore-config-key=a",
+             "--ignore-config-key=rope_scaling.b"});
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->model_directory, "d");
+  EXPECT_EQ(options->inspect.ignored_config_keys, (std::set<std::string>{"a", "rope_scaling.b"}));
   EXPECT_TRUE(options->round_to_bf16);
   EXPECT_EQ(options->isa, kernels::Isa::kPortable);
   EXPECT_TRUE(options->reference_kernels);
@@ -66,6 +68,10 @@ TEST(ModelFlagsTest, LayoutsArePins) {
   EXPECT_EQ(Parse({"--prefill-layout=same"})->pins.large_steps, LayoutPins::LargeSteps::kSame);
   EXPECT_EQ(Parse({"--prefill-layout=tokens"}).status().message(),
             "--prefill-layout: 'tokens' is none of free, same, rows");
+  EXPECT_EQ(Parse({"--expert-layout=experts"})->pins.experts, LayoutPins::Experts::kWhole);
+  EXPECT_EQ(Parse({"--expert-layout=width"})->pins.experts, LayoutPins::Experts::kWidth);
+  EXPECT_EQ(Parse({"--expert-layout=hidden"}).status().message(),
+            "--expert-layout: 'hidden' is none of free, experts, width");
   EXPECT_EQ(Parse({"--table-layout=cols"}).status().message(),
             "--table-layout: 'cols' is none of free, rows, columns, selections");
 }

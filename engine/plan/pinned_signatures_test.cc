@@ -138,6 +138,46 @@ TEST(PinnedSignaturesTest, WhatCannotBeIsRefusedByNameWithWhatCan) {
             "(B, B) -> (), (B, S(0)) -> ()");
 }
 
+Graph MoeGraph(int64_t experts, int64_t hidden) {
+  loader::ModelDescription model = graph::MoeTestModel(2);
+  model.moe->experts = experts;
+  model.moe->hidden = hidden;
+  return graph::BuildMemoryTransformer(model, graph::Bf16Weights());
+}
+
+TEST(PinnedSignaturesTest, ExpertsAreDividedAsAsked) {
+  using Experts = LayoutPins::Experts;
+  const std::pair<Experts, std::string> layouts[] = {
+      {Experts::kWhole, "(B, B, B, S(0), S(0), S(0)) -> P"},
+      {Experts::kWidth, "(B, B, B, S(1), S(1), S(2)) -> P"}};
+  for (const auto& [experts, signature] : layouts) {
+    LayoutPins pins;
+    pins.experts = experts;
+    const v1::Plan plan = Compile(MoeGraph(8, 96), Options(2, pins)).value();
+    EXPECT_EQ(SignatureOf(plan, "block.0.experts"), signature);
+    EXPECT_EQ(SignatureOf(plan, "block.1.experts"), signature);
+  }
+  // Units that the cost model would not split.
+  LayoutPins width;
+  width.experts = Experts::kWidth;
+  EXPECT_EQ(SignatureOf(Compile(MoeGraph(8, 6), Options(4, width)).value(), "block.1.experts"),
+            layouts[1].second);
+}
+
+TEST(PinnedSignaturesTest, ExpertsThatCannotBeDividedSoAreRefused) {
+  LayoutPins pins;
+  pins.experts = LayoutPins::Experts::kWhole;
+  EXPECT_EQ(Refusal(4, pins, MoeGraph(3, 96)),
+            "operator block.0.experts cannot have expert layout experts on 4 ranks; possible: "
+            "(B, B, B, B, B, B) -> B, (B, B, B, S(1), S(1), S(2)) -> P");
+  EXPECT_EQ(Refusal(2, pins),
+            "expert layout experts is for a model with experts; ultramem_v2 has none");
+  pins.experts = LayoutPins::Experts::kWidth;
+  EXPECT_EQ(Refusal(4, pins, MoeGraph(8, 3)),
+            "operator block.0.experts cannot have expert layout width on 4 ranks; possible: "
+            "(B, B, B, B, B, B) -> B, (B, B, B, S(0), S(0), S(0)) -> P");
+}
+
 TEST(PinnedSignaturesTest, PinsThatDoNotGoTogetherAreRefused) {
   LayoutPins pins;
   pins.operators = {{"embedding", "(S(1)) -> S(1)"}, {"logits", "(B, S(0)) -> S(1)"}};

@@ -2,6 +2,8 @@
 // continuations through gRPC.
 
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
@@ -11,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "clients/cli/command_line.h"
+#include "clients/cli/invocation.h"
 #include "clients/cli/verbs.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -271,6 +274,41 @@ TEST_P(GoldenServingTest, TheGenerateVerbPrintsTheGoldenTokens) {
     EXPECT_EQ(parsed["finish_reason"], "length");
     EXPECT_FALSE(std::getline(lines, json)) << json;
   }
+}
+
+// A key that nobody knows is refused by name, and accepted if the user says so, also by ranks that
+// are processes.
+TEST(ConfigKeysTest, AnUnknownKeyIsRefusedUnlessIgnored) {
+  namespace fs = std::filesystem;
+  const GoldenCase golden("olmoe");
+  const fs::path folder = fs::path(::testing::TempDir()) / "config_keys";
+  fs::create_directories(folder);
+  fs::copy_file(fs::path(golden.directory()) / "model.safetensors", folder / "model.safetensors",
+                fs::copy_options::overwrite_existing);
+  std::ifstream config(golden.directory() + "/config.json");
+  nlohmann::json json = nlohmann::json::parse(config);
+  json["attention_color"] = "blue";
+  std::ofstream(folder / "config.json") << json.dump();
+  const auto eval = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {
+        "eval",  "--model",    folder,         "--ids", golden.directory() + "/golden.safetensors",
+        "--out", OutputPath(), "--processes=2"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  Process refused(eval({}));
+  refused.ReadRest();
+  EXPECT_EQ(refused.Wait(), cli::kExitFailed);
+  EXPECT_THAT(
+      refused.err(),
+      ::testing::HasSubstr("config.json: attention_color: unknown key; if it changes nothing, "
+                           "--ignore-config-key \"attention_color\" accepts it"));
+  Process accepted(eval({"--ignore-config-key", "attention_color"}));
+  accepted.ReadRest();
+  ASSERT_EQ(accepted.Wait(), 0) << accepted.err();
+  const std::vector<float> logits = golden.Floats("logits");
+  EXPECT_LE(LargestDifference(Output(OutputPath()).Values<float>("logits"), logits),
+            kTolerance * StandardDeviation(logits));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, GoldenServingTest, ::testing::ValuesIn(GoldenCases()),
