@@ -269,6 +269,22 @@ TEST(DetokenizeTest, IsTheInverse) {
   EXPECT_THAT(bad.out, HasSubstr("4294967296 is not a token id"));
 }
 
+TEST(DetokenizeTest, StreamsPiecesBehindAPrompt) {
+  const Outcome outcome = Mneme({"detokenize", "--tokenizer", kModel, "--json"},
+                                "{\"ids\": [3349, 59, 292, 47], \"stream\": true}\n"
+                                "{\"ids\": [3349, 59, 292], \"stream\": true, \"context\": 2}\n"
+                                "{\"ids\": [3349], \"stream\": true, \"context\": 2}\n"
+                                "{\"ids\": [3349], \"context\": 1}\n"
+                                "{\"ids\": [3349], \"stream\": 1}\n");
+  EXPECT_EQ(outcome.exit_status, kExitFailed);
+  EXPECT_EQ(outcome.out,
+            "{\"pieces\":[\"hacker\",\":\",\" n\",\".\",\"\"]}\n"
+            "{\"pieces\":[\" n\",\"\"]}\n"
+            "{\"error\":\"context: 2 is not in [0, 1], or without stream\"}\n"
+            "{\"error\":\"context: 1 is not in [0, 1], or without stream\"}\n"
+            "{\"error\":\"stream: neither true nor false\"}\n");
+}
+
 TEST(TokenizeTest, PlainLines) {
   EXPECT_EQ(Mneme({"tokenize", "--tokenizer", kModel}, "hacker: n.\n").out, "3349 59 292 47\n");
   EXPECT_EQ(Mneme({"detokenize", "--tokenizer", kModel}, "3349 59 292 47\n").out, "hacker: n.\n");
