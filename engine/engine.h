@@ -46,7 +46,10 @@ struct GenerateRequest {
   std::string id;
   std::vector<int32_t> prompt;  // at least one token
   SamplingParams sampling;
-  std::optional<int32_t> max_tokens;  // nullopt: what the context leaves
+  std::optional<int32_t> max_tokens;  // nullopt: the default
+  // What the context and the KV cache leave where they leave less, min_tokens where that is more.
+  // nullopt: all that they leave.
+  std::optional<int32_t> default_max_tokens;
   int32_t min_tokens = 0;
   std::vector<std::string> stop;
   std::vector<int32_t> stop_token_ids;

@@ -61,8 +61,7 @@ absl::Status GenerateCall::Admit() {
   if (!grpc::SerializationTraits<v1::GenerateRequest>::Deserialize(&bytes, request_).ok()) {
     return NotA("mneme.v1.GenerateRequest");
   }
-  absl::StatusOr<GenerateRequest> request =
-      ToEngineRequest(*request_, shared_.default_sampling, id_);
+  absl::StatusOr<GenerateRequest> request = ToEngineRequest(*request_, shared_.defaults, id_);
   if (!request.ok()) return request.status();
   engine_request_ = *std::move(request);
   id_ = engine_request_.id;

@@ -42,7 +42,7 @@ struct CallContext {
   Worker* worker = nullptr;
   spdlog::logger* log = nullptr;  // null: nothing is logged
   RequestLimits limits;
-  v1::SamplingParams default_sampling;
+  RequestDefaults defaults;
 };
 
 // Created by the service for each call; deletes itself when gRPC is through with it.

@@ -64,7 +64,7 @@ std::string PeekRequestId(google::protobuf::io::ZeroCopyInputStream* message) {
 }
 
 absl::StatusOr<GenerateRequest> ToEngineRequest(const v1::GenerateRequest& request,
-                                                const v1::SamplingParams& defaults,
+                                                const RequestDefaults& defaults,
                                                 const std::string& made_up_id) {
   if (request.request_id().size() > kMaxRequestIdBytes) {
     return absl::InvalidArgumentError(absl::StrCat("request_id: ", request.request_id().size(),
@@ -72,8 +72,9 @@ absl::StatusOr<GenerateRequest> ToEngineRequest(const v1::GenerateRequest& reque
   }
   GenerateRequest out;
   out.id = request.request_id().empty() ? made_up_id : request.request_id();
-  FillSampling(request.sampling(), defaults, &out.sampling);
+  FillSampling(request.sampling(), defaults.sampling, &out.sampling);
   FillStopping(request.stopping(), &out);
+  out.default_max_tokens = defaults.max_tokens;
   if (request.has_logprobs()) out.logprobs = request.logprobs();
   if (request.has_prompt_logprobs()) out.prompt_logprobs = request.prompt_logprobs();
   if (request.has_n()) out.n = request.n();

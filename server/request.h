@@ -9,6 +9,7 @@
 #include <google/protobuf/io/zero_copy_stream.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -28,15 +29,20 @@ struct RequestLimits {
   int64_t max_message_bytes = 0;
 };
 
+// What absent fields of a request take. What is absent here too takes the engine's default.
+struct RequestDefaults {
+  v1::SamplingParams sampling;
+  std::optional<int32_t> max_tokens;  // at most what the context leaves
+};
+
 // The id of a serialized GenerateRequest, without reading the rest of it; "" if it has none, one
 // that is too long, or is none.
 std::string PeekRequestId(google::protobuf::io::ZeroCopyInputStream* message);
 
-// Everything but the prompt. `defaults` fills absent sampling fields; what it lacks too takes the
-// engine's default. id is the request's, or made_up_id when that is empty. INVALID_ARGUMENT names
-// the field and the value.
+// Everything but the prompt; `defaults` fills absent fields. id is the request's, or made_up_id
+// when that is empty. INVALID_ARGUMENT names the field and the value.
 absl::StatusOr<GenerateRequest> ToEngineRequest(const v1::GenerateRequest& request,
-                                                const v1::SamplingParams& defaults,
+                                                const RequestDefaults& defaults,
                                                 const std::string& made_up_id);
 
 // Fills request->prompt from the wire's text or ids. tokenizer may be null. Takes time in

@@ -51,6 +51,7 @@ TEST(ToEngineRequestTest, CarriesEveryField) {
   EXPECT_EQ(request->sampling.seed, 99u);
   EXPECT_THAT(request->sampling.logit_bias, UnorderedElementsAre(Pair(3, -100.0f), Pair(4, 2.0f)));
   EXPECT_EQ(request->max_tokens, 7);
+  EXPECT_FALSE(request->default_max_tokens.has_value());
   EXPECT_EQ(request->min_tokens, 2);
   EXPECT_THAT(request->stop, ElementsAre("x"));
   EXPECT_THAT(request->stop_token_ids, ElementsAre(11));
@@ -66,9 +67,10 @@ TEST(ToEngineRequestTest, CarriesEveryField) {
 }
 
 TEST(ToEngineRequestTest, AbsentFieldsStayAbsentOrTakeTheDefault) {
-  v1::SamplingParams defaults;
-  defaults.set_temperature(0.7f);
-  defaults.set_top_p(0.8f);
+  RequestDefaults defaults;
+  defaults.sampling.set_temperature(0.7f);
+  defaults.sampling.set_top_p(0.8f);
+  defaults.max_tokens = 12;
   v1::GenerateRequest wire;
   wire.mutable_sampling()->set_top_p(1.0f);
   const absl::StatusOr<GenerateRequest> request = ToEngineRequest(wire, defaults, "made-up");
@@ -79,6 +81,7 @@ TEST(ToEngineRequestTest, AbsentFieldsStayAbsentOrTakeTheDefault) {
   EXPECT_EQ(request->sampling.top_k, 0);
   EXPECT_FALSE(request->sampling.seed.has_value());
   EXPECT_FALSE(request->max_tokens.has_value());
+  EXPECT_EQ(request->default_max_tokens, 12);
   EXPECT_FALSE(request->logprobs.has_value());
   EXPECT_EQ(request->n, 1);
   EXPECT_TRUE(request->skip_special_tokens);

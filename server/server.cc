@@ -96,7 +96,8 @@ class GrpcServer final : public Server {
     shared_.limits.max_prompt_tokens = PromptLimit(options.max_prompt_tokens, *engine);
     shared_.limits.max_message_bytes = options.max_message_bytes;
     const v1::GetModelReply model = DescribeModel(options.model, *engine);
-    shared_.default_sampling = model.default_sampling();
+    shared_.defaults.sampling = model.default_sampling();
+    if (model.has_default_max_tokens()) shared_.defaults.max_tokens = model.default_max_tokens();
     service_ = std::make_unique<GenerationService>(&shared_, model);
   }
 

@@ -31,7 +31,7 @@ struct ServerOptions {
   // more gets RESOURCE_EXHAUSTED. At least 1.
   int32_t max_requests = 1024;
   // What GetModel answers. Fields that the engine knows (architecture, sizes, eos, tokenizer) are
-  // filled in; default_sampling is what absent request fields take.
+  // filled in; default_sampling and default_max_tokens are what absent request fields take.
   v1::GetModelReply model;
   // One line per Generate, Tokenize and Detokenize. Null: none.
   std::shared_ptr<spdlog::logger> log;

@@ -272,6 +272,7 @@ TEST_F(ServerTest, AbsentSamplingFieldsTakeTheModelsDefaults) {
   options.model.set_name("m");
   options.model.mutable_default_sampling()->set_temperature(0.25f);
   options.model.mutable_default_sampling()->set_top_k(9);
+  options.model.set_default_max_tokens(33);
   StartServer(options);
   v1::GenerateRequest request = IdsRequest({1}, 1);
   request.mutable_sampling()->set_top_k(0);
@@ -279,6 +280,8 @@ TEST_F(ServerTest, AbsentSamplingFieldsTakeTheModelsDefaults) {
   EXPECT_EQ(engine_->last_request().sampling.temperature, 0.25f);
   EXPECT_EQ(engine_->last_request().sampling.top_k, 0);
   EXPECT_EQ(engine_->last_request().sampling.top_p, 1.0f);
+  EXPECT_EQ(engine_->last_request().max_tokens, 1);
+  EXPECT_EQ(engine_->last_request().default_max_tokens, 33);
 
   grpc::ClientContext context;
   v1::GetModelReply model;
@@ -291,6 +294,7 @@ TEST_F(ServerTest, AbsentSamplingFieldsTakeTheModelsDefaults) {
   EXPECT_FALSE(model.has_tokenizer());
   EXPECT_EQ(model.default_sampling().temperature(), 0.25f);
   EXPECT_EQ(model.default_sampling().repetition_penalty(), 1.0f);
+  EXPECT_EQ(model.default_max_tokens(), 33);
 }
 
 TEST_F(ServerTest, StatsAndTheMissingTokenizer) {

@@ -8,6 +8,22 @@
 #include "engine/plan/explain.h"
 
 namespace mneme::cli {
+namespace {
+
+// What absent request fields take, as far as the checkpoint says it.
+void DescribeDefaults(const loader::GenerationDefaults& defaults, v1::GetModelReply* model) {
+  v1::SamplingParams* sampling = model->mutable_default_sampling();
+  if (defaults.temperature) sampling->set_temperature(*defaults.temperature);
+  if (defaults.top_p) sampling->set_top_p(*defaults.top_p);
+  if (defaults.top_k) sampling->set_top_k(*defaults.top_k);
+  if (defaults.min_p) sampling->set_min_p(*defaults.min_p);
+  if (defaults.repetition_penalty) {
+    sampling->set_repetition_penalty(*defaults.repetition_penalty);
+  }
+  if (defaults.max_new_tokens) model->set_default_max_tokens(*defaults.max_new_tokens);
+}
+
+}  // namespace
 
 v1::GetModelReply DescribeServing(const Serving& serving) {
   const CheckpointReport report = ReportOn(serving.checkpoint());
@@ -24,6 +40,7 @@ v1::GetModelReply DescribeServing(const Serving& serving) {
   model.set_plan_hash(plan::PlanHash(serving.plan()));
   model.set_ranks(serving.plan().cluster().ranks());
   model.set_version(kVersion);
+  DescribeDefaults(serving.checkpoint().generation, &model);
   return model;
 }
 

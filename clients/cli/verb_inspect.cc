@@ -1,5 +1,7 @@
+#include <charconv>
 #include <cinttypes>
 #include <cstdio>
+#include <utility>
 
 #include "clients/cli/checkpoint_report.h"
 #include "clients/cli/verbs.h"
@@ -53,6 +55,28 @@ Json MemoryJson(const loader::MemoryDescription& memory) {
           {"shared_table", memory.shared_table}};
 }
 
+// As a person writes it: 0.7, not the double next to the float.
+Json Shortest(float value) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+  double number = 0;
+  std::from_chars(text, end, number);
+  return number;
+}
+
+// What the checkpoint says of generation, by the names of its file.
+Json GenerationJson(const loader::GenerationDefaults& defaults) {
+  Json json = Json::object();
+  if (defaults.temperature) json["temperature"] = Shortest(*defaults.temperature);
+  if (defaults.top_p) json["top_p"] = Shortest(*defaults.top_p);
+  if (defaults.top_k) json["top_k"] = *defaults.top_k;
+  if (defaults.min_p) json["min_p"] = Shortest(*defaults.min_p);
+  if (defaults.repetition_penalty)
+    json["repetition_penalty"] = Shortest(*defaults.repetition_penalty);
+  if (defaults.max_new_tokens) json["max_new_tokens"] = *defaults.max_new_tokens;
+  return json;
+}
+
 void PrintJson(const Inspected& inspected, std::ostream& out) {
   const loader::Checkpoint& checkpoint = inspected.checkpoint;
   const loader::ModelDescription& model = checkpoint.model;
@@ -77,6 +101,7 @@ void PrintJson(const Inspected& inspected, std::ostream& out) {
                    {"max_sequence_length", model.max_sequence_length},
                    {"eos_token_ids", model.eos_token_ids}};
   if (model.memory.has_value()) json["memory"] = MemoryJson(*model.memory);
+  json["generation"] = GenerationJson(checkpoint.generation);
   json["tokenizer_entries"] = inspected.tokenizer_entries;
   json["warnings"] = model.warnings;
   json["refused"] = nullptr;
@@ -115,6 +140,15 @@ void PrintText(const Inspected& inspected, std::ostream& out) {
   out << (inspected.tokenizer_entries > 0
               ? "tokenizer: " + std::to_string(inspected.tokenizer_entries) + " entries\n"
               : "no tokenizer: served with token ids only\n");
+  const char* separator = "generation defaults: ";
+  const Json generation = GenerationJson(checkpoint.generation);
+  for (const auto& [name, value] : generation.items()) {
+    out << std::exchange(separator, ", ") << name << " " << value.dump();
+  }
+  if (!generation.empty()) out << "\n";
+  if (!model.eos_token_ids.empty()) {
+    out << "end of sequence: " << Json(model.eos_token_ids).dump() << "\n";
+  }
   PrintCounts("class", report.classes, out);
   PrintCounts("dtype", report.dtypes, out);
   for (const std::string& warning : model.warnings) out << "warning: " << warning << "\n";

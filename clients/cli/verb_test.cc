@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -29,6 +30,15 @@ Outcome Mneme(std::vector<std::string> arguments, const std::string& input = "")
   std::ostringstream out, err;
   const int exit_status = RunCommandLine(kVerbs, "mneme", arguments, in, out, err);
   return {exit_status, out.str(), err.str()};
+}
+
+// A copy of the demo model with a generation_config.json.
+std::string DemoCopy(const std::string& name, const std::string& generation_config) {
+  const std::string directory = ::testing::TempDir() + "/" + name;
+  std::filesystem::remove_all(directory);
+  std::filesystem::copy(kModel, directory);
+  std::ofstream(directory + "/generation_config.json") << generation_config;
+  return directory;
 }
 
 TEST(VerbTest, EveryVerbHasHelp) {
@@ -269,6 +279,22 @@ TEST(DetokenizeTest, IsTheInverse) {
   EXPECT_THAT(bad.out, HasSubstr("4294967296 is not a token id"));
 }
 
+TEST(DetokenizeTest, StreamsPiecesBehindAPrompt) {
+  const Outcome outcome = Mneme({"detokenize", "--tokenizer", kModel, "--json"},
+                                "{\"ids\": [3349, 59, 292, 47], \"stream\": true}\n"
+                                "{\"ids\": [3349, 59, 292], \"stream\": true, \"context\": 2}\n"
+                                "{\"ids\": [3349], \"stream\": true, \"context\": 2}\n"
+                                "{\"ids\": [3349], \"context\": 1}\n"
+                                "{\"ids\": [3349], \"stream\": 1}\n");
+  EXPECT_EQ(outcome.exit_status, kExitFailed);
+  EXPECT_EQ(outcome.out,
+            "{\"pieces\":[\"hacker\",\":\",\" n\",\".\",\"\"]}\n"
+            "{\"pieces\":[\" n\",\"\"]}\n"
+            "{\"error\":\"context: 2 is not in [0, 1], or without stream\"}\n"
+            "{\"error\":\"context: 1 is not in [0, 1], or without stream\"}\n"
+            "{\"error\":\"stream: neither true nor false\"}\n");
+}
+
 TEST(TokenizeTest, PlainLines) {
   EXPECT_EQ(Mneme({"tokenize", "--tokenizer", kModel}, "hacker: n.\n").out, "3349 59 292 47\n");
   EXPECT_EQ(Mneme({"detokenize", "--tokenizer", kModel}, "3349 59 292 47\n").out, "hacker: n.\n");
@@ -289,9 +315,33 @@ TEST(InspectTest, SaysWhatTheDemoModelHolds) {
   EXPECT_EQ(json["memory"]["layers"].size(), 6u);
   EXPECT_EQ(json["tokenizer_entries"], 4096);
   EXPECT_TRUE(json["refused"].is_null());
+  EXPECT_EQ(json["generation"], Json::object());
   const Outcome text = Mneme({"inspect", "--model", kModel});
   EXPECT_THAT(text.out, HasSubstr("ultramem: ultramem_v2, 10730288 parameters"));
   EXPECT_THAT(text.out, HasSubstr("value_rows"));
+}
+
+TEST(InspectTest, SaysHowTextsAreMeantToBeGenerated) {
+  const std::string directory = DemoCopy("generation", R"({
+      "temperature": 0.7, "top_p": 0.95, "top_k": 20, "min_p": 0.1, "repetition_penalty": 1.05,
+      "max_new_tokens": 64, "eos_token_id": [0, 7], "num_beams": 2})");
+  const Outcome outcome = Mneme({"inspect", "--model", directory, "--json"});
+  ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+  const Json json = Json::parse(outcome.out);
+  EXPECT_EQ(json["generation"].dump(),
+            R"({"max_new_tokens":64,"min_p":0.1,"repetition_penalty":1.05,"temperature":0.7,)"
+            R"("top_k":20,"top_p":0.95})");
+  EXPECT_EQ(json["model"]["eos_token_ids"], Json({0, 7}));
+  EXPECT_EQ(json["warnings"].size(), 1u);
+  const Outcome text = Mneme({"inspect", "--model", directory});
+  EXPECT_THAT(text.out, HasSubstr("generation defaults: temperature 0.7, top_p 0.95, top_k 20, "
+                                  "min_p 0.1, repetition_penalty 1.05, max_new_tokens 64\n"
+                                  "end of sequence: [0,7]\n"));
+  EXPECT_THAT(text.out, HasSubstr("warning: generation_config.json sets what is not served: "
+                                  "num_beams 2; texts are generated without.\n"));
+  const std::string bad = DemoCopy("generation_refused", R"({"top_p": 7})");
+  EXPECT_THAT(Mneme({"inspect", "--model", bad}).err,
+              HasSubstr(bad + "/generation_config.json: top_p: 7 is not in (0, 1]"));
 }
 
 TEST(InspectTest, SaysWhyACheckpointIsRefused) {

@@ -1,5 +1,7 @@
 #include <functional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -35,6 +37,18 @@ absl::StatusOr<Json> TokenizeLine(const Tokenizer& tokenizer, const Json& line) 
   return Json{{"ids", *ids}};
 }
 
+// What a stream sends for each id behind the first `context` ones, which are its prompt, and at its
+// end.
+Json StreamPieces(const Tokenizer& tokenizer, std::span<const int32_t> ids, size_t context,
+                  bool skip_special) {
+  loader::StreamDecoder decoder(&tokenizer, skip_special);
+  decoder.Reset(ids.first(context));
+  std::vector<std::string> pieces;
+  for (const int32_t id : ids.subspan(context)) decoder.Append(id, &pieces.emplace_back());
+  decoder.Flush(&pieces.emplace_back());
+  return Json{{"pieces", pieces}};
+}
+
 absl::StatusOr<Json> DetokenizeLine(const Tokenizer& tokenizer, const Json& line) {
   const auto ids = line.find("ids");
   if (ids == line.end() || !ids->is_array()) {
@@ -50,7 +64,18 @@ absl::StatusOr<Json> DetokenizeLine(const Tokenizer& tokenizer, const Json& line
   }
   const absl::StatusOr<bool> skip_special = BoolOr(line, "skip_special", true);
   if (!skip_special.ok()) return skip_special.status();
-  return Json{{"text", tokenizer.Decode(values, *skip_special)}};
+  const absl::StatusOr<bool> stream = BoolOr(line, "stream", false);
+  if (!stream.ok()) return stream.status();
+  const auto context = line.find("context");
+  if (context == line.end()) {
+    if (*stream) return StreamPieces(tokenizer, values, 0, *skip_special);
+    return Json{{"text", tokenizer.Decode(values, *skip_special)}};
+  }
+  if (!*stream || !context->is_number_unsigned() || context->get<uint64_t>() > values.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("context: ", context->dump(), " is not in [0, ",
+                                                   values.size(), "], or without stream"));
+  }
+  return StreamPieces(tokenizer, values, context->get<size_t>(), *skip_special);
 }
 
 using LineHandler = std::function<absl::StatusOr<Json>(const Tokenizer&, const Json&)>;
@@ -133,10 +158,12 @@ int RunTokenize(const Invocation& invocation) {
 }
 
 int RunDetokenize(const Invocation& invocation) {
-  FlagTable flags("detokenize", "",
-                  "Reads lines of token ids from standard input and prints their text. With --json "
-                  "a line is {\"ids\": [...], \"skip_special\": true} and its answer {\"text\": "
-                  "...}.");
+  FlagTable flags(
+      "detokenize", "",
+      "Reads lines of token ids from standard input and prints their text. With --json "
+      "a line is {\"ids\": [...], \"skip_special\": true} and its answer {\"text\": "
+      "...}; with \"stream\": true it is {\"pieces\": [...]}, what a stream sends for each "
+      "id and at its end, behind a prompt of the first \"context\" ids.");
   return Run(invocation, &flags, /*encode=*/false, DetokenizeLine);
 }
 

@@ -66,6 +66,9 @@ absl::Status CheckStopping(const GenerateRequest& request, const ServingLimits& 
   if (request.max_tokens && *request.max_tokens < 0) {
     return Invalid("max_tokens: ", *request.max_tokens, " is negative");
   }
+  if (request.default_max_tokens && *request.default_max_tokens < 0) {
+    return Invalid("default_max_tokens: ", *request.default_max_tokens, " is negative");
+  }
   if (request.min_tokens < 0) return Invalid("min_tokens: ", request.min_tokens, " is negative");
   if (request.stop.size() > kMaxStopStrings) {
     return Invalid("stop: ", request.stop.size(), " strings, at most ", kMaxStopStrings,
@@ -138,7 +141,11 @@ absl::StatusOr<int32_t> ResolveMaxTokens(const GenerateRequest& request,
   const int32_t prompt = static_cast<int32_t>(request.prompt.size());
   const int32_t context_leaves = limits.context - prompt;
   const int32_t cache_leaves = limits.kv_tokens - prompt + 1;
-  const int32_t max_tokens = request.max_tokens.value_or(std::min(context_leaves, cache_leaves));
+  int32_t otherwise = std::min(context_leaves, cache_leaves);
+  if (request.default_max_tokens) {
+    otherwise = std::min(otherwise, std::max(*request.default_max_tokens, request.min_tokens));
+  }
+  const int32_t max_tokens = request.max_tokens.value_or(otherwise);
   if (max_tokens > context_leaves) {
     return Invalid("max_tokens: ", max_tokens, " asked, but the context of ", limits.context,
                    " leaves ", context_leaves, " after a prompt of ", prompt, " tokens");

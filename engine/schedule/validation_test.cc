@@ -58,6 +58,23 @@ TEST(ValidationTest, ASmallKvCacheBoundsTheDefaultToo) {
   EXPECT_EQ(Resolve(request, limits)->max_tokens, 62);
 }
 
+TEST(ValidationTest, TheModelsDefaultOfMaxTokensFitsWhatIsLeft) {
+  GenerateRequest request = Plain();
+  request.default_max_tokens = 50;
+  EXPECT_EQ(Resolve(request, Limits())->max_tokens, 10);
+  request.max_tokens.reset();
+  EXPECT_EQ(Resolve(request, Limits())->max_tokens, 50);
+  // It is no wish of the request's, so neither a small context nor min_tokens contradicts it.
+  request.min_tokens = 60;
+  EXPECT_EQ(Resolve(request, Limits())->max_tokens, 60);
+  request.min_tokens = 0;
+  request.default_max_tokens = 5000;
+  EXPECT_EQ(Resolve(request, Limits())->max_tokens, 1021);
+  ServingLimits small = Limits();
+  small.kv_tokens = 64;
+  EXPECT_EQ(Resolve(request, small)->max_tokens, 62);
+}
+
 struct Refusal {
   std::function<void(GenerateRequest*)> change;
   std::string message;
@@ -78,6 +95,7 @@ TEST(ValidationTest, RefusesWithFieldAndValue) {
       {[](auto* r) { r->prompt.assign(812, 1), r->max_tokens = 300; },
        "max_tokens: 300 asked, but the context of 1024 leaves 212 after a prompt of 812 tokens"},
       {[](auto* r) { r->max_tokens = -1; }, "max_tokens: -1"},
+      {[](auto* r) { r->default_max_tokens = -1; }, "default_max_tokens: -1 is negative"},
       {[](auto* r) { r->max_tokens = std::numeric_limits<int32_t>::max(); },
        "max_tokens: 2147483647"},
       {[](auto* r) { r->min_tokens = -2; }, "min_tokens: -2"},

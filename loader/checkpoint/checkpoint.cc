@@ -104,6 +104,11 @@ absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory,
   if (!family.ok()) return family.status();
   checkpoint.model = std::move(family->model);
   checkpoint.weights = std::move(family->weights);
+  if (absl::Status status =
+          ReadGenerationConfig(directory, &checkpoint.model, &checkpoint.generation);
+      !status.ok()) {
+    return status;
+  }
   return checkpoint;
 }
 

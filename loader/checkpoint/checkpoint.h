@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "loader/checkpoint/stored_tensor.h"
 #include "loader/checkpoint/weight_source.h"
+#include "loader/families/generation_config.h"
 #include "loader/model/model_description.h"
 #include "loader/model/weight_role.h"
 
@@ -26,6 +27,7 @@ struct Checkpoint {
   std::string config_file;  // its name inside the directory
   InspectOptions options;   // it was inspected with
   ModelDescription model;
+  GenerationDefaults generation;  // from its generation_config.json, if there is one
   WeightSources weights;
   std::shared_ptr<const TensorFiles> files;
 };

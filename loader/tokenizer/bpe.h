@@ -23,8 +23,7 @@ namespace mneme::loader::tokenizer_internal {
 class Bpe {
  public:
   struct Candidate {
-    uint32_t rank;
-    uint32_t position;
+    uint64_t order;  // rank << 32 | position
     int32_t id;
   };
   struct Symbol {

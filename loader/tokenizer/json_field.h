@@ -37,7 +37,11 @@ class JsonField {
   JsonField Entry(std::string_view name) const;
   JsonField Element(JsonValue element, int64_t index) const;
 
-  // Refuses an object's members that are not in `names`, and what is no object.
+  // The value for a message: a number or a text, or an object's first members.
+  std::string Text() const;
+
+  // Refuses what is no object, and an object's members that are not in `names` unless their value
+  // is an option's that is off: null, false, 0 or empty.
   absl::Status OnlyMembers(std::initializer_list<std::string_view> names) const;
 
   absl::StatusOr<bool> Bool() const;

@@ -24,6 +24,28 @@ TEST(JsonFieldTest, ErrorsNameFileFieldAndValue) {
   EXPECT_LT(json.field().Entry(std::string(5000, 'n')).path().size(), 200u);
 }
 
+TEST(JsonFieldTest, UnknownMembersThatAreOffAreNone) {
+  const ParsedJson off(R"({"a":1,"b":null,"c":false,"d":0,"e":0.0,"f":"","g":[],"h":{}})");
+  EXPECT_TRUE(off.field().OnlyMembers({"a"}).ok());
+  for (const char* value : {"true", "1", "-1", "0.5", "\" \"", "[0]", "{\"x\":null}"}) {
+    const ParsedJson json("{\"a\":1,\"b\":" + std::string(value) + "}");
+    EXPECT_NE(MessageOf(json.field().OnlyMembers({"a"})).find("unknown member \"b\""),
+              std::string_view::npos)
+        << value;
+  }
+}
+
+TEST(JsonFieldTest, ShowsAnObjectsFirstMembers) {
+  const ParsedJson json(R"({"a":1,"b":"x\n","c":[1],"d":null})");
+  EXPECT_EQ(json.field().Text(), R"({"a": 1, "b": "x\n", "c": an array, "d": null})");
+  EXPECT_EQ(json.field().Member("b").Text(), R"("x\n")");
+  std::string members = "\"0\":0";
+  for (int i = 1; i < 1000; ++i) members += ",\"" + std::to_string(i) + "\":0";
+  const std::string text = ParsedJson("{" + members + "}").field().Text();
+  EXPECT_LT(text.size(), 350u);
+  EXPECT_EQ(text.substr(text.size() - 5), " ...}");
+}
+
 TEST(JsonFieldTest, ReadsWithinLimits) {
   const ParsedJson json(R"({"i":5,"neg":-1,"f":5.0,"s":"ab","c":"é","n":null})");
   const JsonField root = json.field();

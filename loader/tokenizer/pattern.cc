@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "loader/text/text.h"
-#include "loader/tokenizer/gpt2_pattern.h"
 #include "loader/tokenizer/message.h"
 #include "loader/tokenizer/unicode_data.h"
 #include "loader/tokenizer/utf8.h"
@@ -29,7 +28,7 @@ absl::StatusOr<Pattern> Pattern::Build(const JsonField& field) {
   }
   const absl::StatusOr<std::string_view> text = field.Member("Regex").String();
   if (!text.ok()) return text.status();
-  if (*text == kGpt2Pattern) return Gpt2();
+  if (const MatchFunction find = FindKnownPattern(*text); find != nullptr) return Pattern(find);
   absl::StatusOr<Regex> regex = Regex::Compile(*text);
   if (!regex.ok()) return field.Member("Regex").Error(MessageOf(regex.status()));
   Pattern pattern(Kind::kRegex);
@@ -46,8 +45,8 @@ Pattern Pattern::Character(char32_t c) {
 absl::Status Pattern::FindAll(std::string_view text, SearchBudget* budget,
                               std::vector<Span>* matches) const {
   switch (kind_) {
-    case Kind::kGpt2:
-      FindGpt2(text, matches);
+    case Kind::kFunction:
+      find_(text, matches);
       break;
     case Kind::kLiteral:
       for (size_t at = 0; (at = text.find(literal_, at)) != text.npos; at += literal_.size()) {
@@ -122,6 +121,16 @@ void JoinEqual(std::vector<Part>* parts) {
 
 void SplitByMatches(uint32_t size, const std::vector<Span>& matches, SplitBehavior behavior,
                     bool invert, std::vector<Span>* pieces) {
+  if (behavior == SplitBehavior::kIsolated) {  // what published files have, without a list of parts
+    uint32_t end = 0;
+    for (const Span& match : matches) {
+      if (end != match.begin) pieces->push_back({end, match.begin});
+      if (match.begin != match.end) pieces->push_back(match);
+      end = match.end;
+    }
+    if (end != size) pieces->push_back({end, size});
+    return;
+  }
   std::vector<Part> parts;
   parts.reserve(2 * matches.size() + 1);
   uint32_t end = 0;
@@ -136,7 +145,7 @@ void SplitByMatches(uint32_t size, const std::vector<Span>& matches, SplitBehavi
     case SplitBehavior::kRemoved:
       std::erase_if(parts, [](const Part& part) { return part.is_match; });
       break;
-    case SplitBehavior::kIsolated:
+    case SplitBehavior::kIsolated:  // above
       break;
     case SplitBehavior::kMergedWithPrevious:
       MergeMatches(&parts, false);

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "loader/tokenizer/json_field.h"
+#include "loader/tokenizer/known_patterns.h"
 #include "loader/tokenizer/regex.h"
 
 namespace mneme::loader::tokenizer_internal {
@@ -19,7 +20,7 @@ class Pattern {
  public:
   // From {"String": text} or {"Regex": pattern}.
   static absl::StatusOr<Pattern> Build(const JsonField& field);
-  static Pattern Gpt2() { return Pattern(Kind::kGpt2); }
+  static Pattern Gpt2() { return Pattern(FindGpt2); }
   static Pattern Character(char32_t c);                         // one character
   static Pattern Numbers() { return Pattern(Kind::kNumbers); }  // any one character of \p{N}
 
@@ -28,10 +29,12 @@ class Pattern {
                        std::vector<Span>* matches) const;
 
  private:
-  enum class Kind { kLiteral, kRegex, kGpt2, kNumbers };
+  enum class Kind { kLiteral, kRegex, kFunction, kNumbers };
   explicit Pattern(Kind kind) : kind_(kind) {}
+  explicit Pattern(MatchFunction find) : kind_(Kind::kFunction), find_(find) {}
 
   Kind kind_;
+  MatchFunction find_ = nullptr;
   std::string literal_;
   std::unique_ptr<Regex> regex_;
 };

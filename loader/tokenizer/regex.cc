@@ -88,6 +88,22 @@ std::string EngineMessage(int error, OnigErrorInfo* info) {
 
 }  // namespace
 
+struct SearchBudget::EngineMemory {
+  EngineMemory() {
+    if (param == nullptr) return;
+    onig_initialize_match_param(param.get());
+    onig_set_retry_limit_in_match_of_match_param(param.get(), kRetriesOfMatch);
+    onig_set_retry_limit_in_search_of_match_param(param.get(), kRetriesOfSearch);
+  }
+
+  struct Free {
+    void operator()(OnigMatchParam* param) const { onig_free_match_param(param); }
+    void operator()(OnigRegion* region) const { onig_region_free(region, 1); }
+  };
+  std::unique_ptr<OnigMatchParam, Free> param{onig_new_match_param()};
+  std::unique_ptr<OnigRegion, Free> region{onig_region_new()};
+};
+
 void Regex::Free::operator()(re_pattern_buffer* regex) const { onig_free(regex); }
 
 absl::StatusOr<Regex> Regex::Compile(std::string_view pattern) {
@@ -117,24 +133,20 @@ absl::StatusOr<Regex> Regex::Compile(std::string_view pattern) {
 
 absl::Status Regex::FindAll(std::string_view text, SearchBudget* budget,
                             std::vector<Span>* matches) const {
-  const std::unique_ptr<OnigMatchParam, void (*)(OnigMatchParam*)> param(onig_new_match_param(),
-                                                                         onig_free_match_param);
-  const std::unique_ptr<OnigRegion, void (*)(OnigRegion*)> region(
-      onig_region_new(), [](OnigRegion* r) { onig_region_free(r, 1); });
+  if (budget->memory_ == nullptr) budget->memory_ = std::make_shared<SearchBudget::EngineMemory>();
+  OnigMatchParam* const param = budget->memory_->param.get();
+  OnigRegion* const region = budget->memory_->region.get();
   if (param == nullptr || region == nullptr) {
     return absl::ResourceExhaustedError("no memory for a regular expression search");
   }
-  onig_initialize_match_param(param.get());
-  onig_set_retry_limit_in_match_of_match_param(param.get(), kRetriesOfMatch);
-  onig_set_retry_limit_in_search_of_match_param(param.get(), kRetriesOfSearch);
 
   const OnigUChar* begin = Bytes(text.data());
   const OnigUChar* end = begin + text.size();
   const OnigUChar* from = begin;
   int64_t last_end = -1;
   while (from <= end) {
-    const int found = onig_search_with_param(regex_.get(), begin, end, from, end, region.get(),
-                                             ONIG_OPTION_NONE, param.get());
+    const int found = onig_search_with_param(regex_.get(), begin, end, from, end, region,
+                                             ONIG_OPTION_NONE, param);
     if (found == ONIG_MISMATCH) break;
     if (found < 0 || budget->IsSpent()) {
       return absl::ResourceExhaustedError(Message(

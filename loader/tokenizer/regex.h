@@ -24,7 +24,9 @@ struct Span {
 };
 
 // How long the searches of one request, or of the reading of one file, may take together. Patterns
-// are data, and some need time quadratic in the text (`\s+$` on blanks that no line end follows).
+// are data, and some need time quadratic in the text (`\s+x?$` on blanks that no line end follows).
+// It also keeps the engine's memory from search to search: a request has one search per piece of
+// its text. Not thread safe.
 class SearchBudget {
  public:
   using Clock = std::chrono::steady_clock;
@@ -35,7 +37,11 @@ class SearchBudget {
   bool IsSpent() const { return Clock::now() > deadline_; }
 
  private:
+  friend class Regex;
+  struct EngineMemory;
+
   Clock::time_point deadline_;
+  std::shared_ptr<EngineMemory> memory_;  // made by the first search
 };
 
 // Immutable and thread safe.

@@ -42,7 +42,9 @@ absl::Status CheckTopLevel(const JsonField& file) {
   }
   for (const char* name : {"truncation", "padding"}) {
     const JsonField field = file.Member(name);
-    if (!field.IsNull()) return field.Unsupported(name, "null (every request has its own limits)");
+    if (!field.IsNull()) {
+      return field.Unsupported(field.Text(), "null (every request has its own limits)");
+    }
   }
   return absl::OkStatus();
 }

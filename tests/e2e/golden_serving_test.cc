@@ -260,6 +260,8 @@ TEST_P(GoldenServingTest, TheGenerateVerbPrintsTheGoldenTokens) {
                                                 "32",
                                                 "--temperature",
                                                 "0",
+                                                "--repetition-penalty",
+                                                "1",
                                                 "--ignore-eos",
                                                 "--json"};
     const int exit_status = cli::RunCommandLine(cli::kVerbs, "mneme", arguments, in, out, err);

@@ -63,6 +63,7 @@ v1::GenerateRequest IdsRequest(const std::vector<int32_t>& ids, int32_t max_toke
 
 v1::GenerateRequest Greedy(v1::GenerateRequest request) {
   request.mutable_sampling()->set_temperature(0);
+  request.mutable_sampling()->set_repetition_penalty(1);
   request.mutable_stopping()->set_ignore_eos(true);
   return request;
 }

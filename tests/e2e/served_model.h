@@ -40,7 +40,7 @@ class ServedModel {
 
 v1::GenerateRequest TextRequest(const std::string& text, int32_t max_tokens);
 v1::GenerateRequest IdsRequest(const std::vector<int32_t>& ids, int32_t max_tokens);
-// Temperature 0, and an eos does not end it.
+// The likeliest token each time, whatever the model's defaults, and an eos does not end it.
 v1::GenerateRequest Greedy(v1::GenerateRequest request);
 
 }  // namespace mneme::testing
