@@ -47,6 +47,12 @@ LayoutPins Split(LayoutPins::Tables tables) {
 std::vector<LayoutPins> AllPins(const GoldenCase& golden, int32_t ranks) {
   using Tables = LayoutPins::Tables;
   std::vector<LayoutPins> all = {{}, Split(Tables::kFree)};
+  if (ranks > 1 && golden.Has("rope_inv_freq")) {  // those of Mixtures-of-Experts
+    for (LayoutPins::Experts experts : {LayoutPins::Experts::kWhole, LayoutPins::Experts::kWidth}) {
+      all.push_back(Split(Tables::kFree));
+      all.back().experts = experts;
+    }
+  }
   if (ranks == 1 || !golden.Has("mem_out.0")) return all;
   for (Tables tables : {Tables::kRows, Tables::kColumns, Tables::kSelections}) {
     all.push_back(Split(tables));

@@ -30,8 +30,9 @@ class RankRunner {
                                                               v1::ElementType matrices,
                                                               ModelOptions options);
 
-  // Runs one step of these chunks, each behind what its sequence has, as it arrives in a message.
-  // Returns the logits of every row, [tokens of the chunks, embedding_size].
+  // Runs one step of these chunks, each behind what its sequence has, as it arrives in a message;
+  // or a step for each where one has no room for all. Returns the logits of every row, [tokens of
+  // the chunks, embedding_size].
   std::vector<std::vector<float>> Run(const std::vector<Chunk>& chunks);
   // Forgets the sequence; its KV blocks are given to it anew, in another order when `reversed`.
   void Reset(int32_t sequence, bool reversed = false);
@@ -43,6 +44,7 @@ class RankRunner {
   const loader::PackedWeights& weights() const { return weights_; }
 
  private:
+  std::vector<std::vector<float>> RunStep(const std::vector<Chunk>& chunks);
   RankRunner() = default;
   // Runs the model planned_ with weights_.
   absl::Status Start(bool reference_kernels);
