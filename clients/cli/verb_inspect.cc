@@ -2,6 +2,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <utility>
+#include <vector>
 
 #include "clients/cli/checkpoint_report.h"
 #include "clients/cli/verbs.h"
@@ -19,8 +20,9 @@ struct Inspected {
   int32_t tokenizer_entries = 0;  // 0: the model has no tokenizer
 };
 
-absl::StatusOr<Inspected> Inspect(const std::string& directory) {
-  absl::StatusOr<loader::Checkpoint> checkpoint = loader::InspectCheckpoint(directory);
+absl::StatusOr<Inspected> Inspect(const std::string& directory,
+                                  const loader::InspectOptions& options) {
+  absl::StatusOr<loader::Checkpoint> checkpoint = loader::InspectCheckpoint(directory, options);
   if (!checkpoint.ok()) return checkpoint.status();
   Inspected inspected{.checkpoint = *std::move(checkpoint)};
   const absl::StatusOr<std::unique_ptr<loader::Tokenizer>> tokenizer =
@@ -64,6 +66,14 @@ Json Shortest(float value) {
   return number;
 }
 
+Json MoeJson(const loader::MoeDescription& moe) {
+  return {{"experts", moe.experts},
+          {"experts_per_token", moe.top_k},
+          {"hidden", moe.hidden},
+          {"shared_hidden", moe.shared_hidden},
+          {"dense_layers", moe.dense_blocks}};
+}
+
 // What the checkpoint says of generation, by the names of its file.
 Json GenerationJson(const loader::GenerationDefaults& defaults) {
   Json json = Json::object();
@@ -85,6 +95,7 @@ void PrintJson(const Inspected& inspected, std::ostream& out) {
                {"architecture", model.architecture},
                {"family", model.family},
                {"parameters", report.parameters},
+               {"active_parameters", report.active_parameters},
                {"bytes", report.total.bytes},
                {"file_bytes", checkpoint.files->file_bytes()},
                {"tensors", report.total.tensors}};
@@ -101,6 +112,7 @@ void PrintJson(const Inspected& inspected, std::ostream& out) {
                    {"max_sequence_length", model.max_sequence_length},
                    {"eos_token_ids", model.eos_token_ids}};
   if (model.memory.has_value()) json["memory"] = MemoryJson(*model.memory);
+  if (model.moe.has_value()) json["moe"] = MoeJson(*model.moe);
   json["generation"] = GenerationJson(checkpoint.generation);
   json["tokenizer_entries"] = inspected.tokenizer_entries;
   json["warnings"] = model.warnings;
@@ -125,7 +137,8 @@ void PrintText(const Inspected& inspected, std::ostream& out) {
   const loader::ModelDescription& model = checkpoint.model;
   const CheckpointReport report = ReportOn(checkpoint);
   out << NameOf(checkpoint.directory) << ": " << model.architecture << ", " << report.parameters
-      << " parameters, " << report.total.bytes << " bytes\n"
+      << " parameters (" << report.active_parameters << " active for a token), "
+      << report.total.bytes << " bytes\n"
       << model.layers << " layers of width " << model.dim << ", " << model.attention.heads
       << " heads (" << model.attention.kv_heads << " kv) of " << model.attention.head_dim
       << ", FFN " << model.ffn.hidden << ", vocabulary " << model.vocab_size << ", context "
@@ -136,6 +149,14 @@ void PrintText(const Inspected& inspected, std::ostream& out) {
         << " selections of " << memory.slots << " slots x (" << memory.pre_value_dim << " + "
         << memory.value_dim << "), " << memory.key_count << " x " << memory.key_count << " keys of "
         << memory.key_dim << "\n";
+  }
+  if (model.moe.has_value()) {
+    const loader::MoeDescription& moe = *model.moe;
+    out << moe.experts << " experts of " << moe.hidden << ", " << moe.top_k
+        << " for each token, in " << model.layers - static_cast<int64_t>(moe.dense_blocks.size())
+        << " of the layers";
+    if (moe.shared_hidden > 0) out << "; beside them an FFN " << moe.shared_hidden << " for all";
+    out << "\n";
   }
   out << (inspected.tokenizer_entries > 0
               ? "tokenizer: " + std::to_string(inspected.tokenizer_entries) + " entries\n"
@@ -158,11 +179,14 @@ void PrintText(const Inspected& inspected, std::ostream& out) {
 
 int RunInspect(const Invocation& invocation) {
   std::string directory;
+  std::vector<std::string> ignored;
   bool json = false;
   FlagTable flags("inspect", "",
                   "Says what a checkpoint holds: architecture, parameters and bytes by class, "
                   "dtypes, warnings. One that cannot be served is refused with the reason.");
   flags.Add("model", &directory, "DIR", "The checkpoint.");
+  flags.Add("ignore-config-key", &ignored, "KEY",
+            "A key of the config that Mneme does not know and that changes nothing.");
   flags.Add("json", &json, "One JSON object; for a refused checkpoint with the key \"refused\".");
   int exit_status = 0;
   if (!ParseFlags(invocation, &flags, 0, &exit_status)) return exit_status;
@@ -170,7 +194,8 @@ int RunInspect(const Invocation& invocation) {
     invocation.err << "mneme inspect: --model is needed" << std::endl;
     return kExitUsage;
   }
-  const absl::StatusOr<Inspected> inspected = Inspect(directory);
+  const absl::StatusOr<Inspected> inspected =
+      Inspect(directory, {.ignored_config_keys = {ignored.begin(), ignored.end()}});
   if (!inspected.ok()) {
     if (json) {
       const Json refused = {{"name", NameOf(directory)},
