@@ -21,13 +21,16 @@ struct TensorCount {
 // Classes:
 //   embedding    token embedding and an own output head
 //   dense        what every token reads besides: attention, FFN, norms, a memory layer's
-//   projections keys         product keys, their norms, Tucker cores value_rows   value tables with
-//   their pre-values buffers      not trained: shuffle permutations, Tucker directions unused in
-//   the file, but of no use to the model (a memory layer whose output is lost)
+//                projections
+//   keys         product keys, their norms, Tucker cores
+//   value_rows   value tables with their pre-values
+//   buffers      not trained: shuffle permutations, Tucker directions
+//   computed     of a converted checkpoint: RoPE tables, norms of keys
+//   unused       in the file, but of no use to the model (a memory layer whose output is lost)
 struct CheckpointReport {
   std::map<std::string, TensorCount> classes;
   std::map<std::string, TensorCount> dtypes;  // by the file's name of it, "BF16"
-  // Elements of all classes but buffers.
+  // Elements of all classes but buffers and what is computed.
   int64_t parameters = 0;
   TensorCount total;
 };

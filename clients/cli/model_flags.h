@@ -15,6 +15,7 @@ namespace mneme::cli {
 struct ModelFlags {
   std::string model;
   std::string weights = "stored";
+  bool huge_pages = false;
   std::string isa = "best";
   std::string kernels = "simd";
   int32_t max_step_tokens = 512;

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "loader/families/olmo.h"
 #include "loader/files/mapped_file.h"
+#include "loader/native/native_checkpoint.h"
 #include "loader/safetensors/safetensors.h"
 #include "loader/torch_pickle/torch_checkpoint.h"
 
@@ -34,9 +35,30 @@ absl::StatusOr<OpenFiles> OpenOlmoTensors(const std::string& directory) {
       absl::StrCat(directory, ": has neither model.safetensors nor model.pt"));
 }
 
+absl::StatusOr<Checkpoint> InspectNative(const std::string& directory) {
+  absl::StatusOr<NativeCheckpoint> native = OpenNative(directory);
+  if (!native.ok()) return native.status();
+  const std::string& config = native->manifest.config;
+  if (config != "config.yaml") {
+    return absl::InvalidArgumentError(
+        absl::StrCat(directory, "/", config, ": is the config of no family that is served"));
+  }
+  absl::StatusOr<OlmoConfig> olmo = ReadOlmoConfig(absl::StrCat(directory, "/", config));
+  if (!olmo.ok()) return olmo.status();
+  Checkpoint checkpoint;
+  checkpoint.directory = directory;
+  checkpoint.texts = {config, kManifestName};
+  checkpoint.model = std::move(olmo->model);
+  checkpoint.weights = std::move(native->weights);
+  checkpoint.files = std::move(native->files);
+  return checkpoint;
+}
+
 }  // namespace
 
 absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory) {
+  if (IsNative(directory)) return InspectNative(directory);
+  if (absl::Status status = CheckUnfinished(directory); !status.ok()) return status;
   const std::string config_path = directory + "/config.yaml";
   if (!FileExists(config_path)) {
     return absl::NotFoundError(absl::StrCat(
@@ -50,6 +72,7 @@ absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory) {
   if (!family.ok()) return family.status();
   Checkpoint checkpoint;
   checkpoint.directory = directory;
+  checkpoint.texts = {"config.yaml"};
   checkpoint.model = std::move(family->model);
   checkpoint.weights = std::move(family->weights);
   checkpoint.files = std::move(opened->files);

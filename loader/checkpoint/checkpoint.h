@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "loader/checkpoint/stored_tensor.h"
@@ -17,15 +18,19 @@ namespace mneme::loader {
 
 struct Checkpoint {
   std::string directory;
+  // Files of the folder, beside those of tensors, whose texts say what the model is: its config,
+  // a native checkpoint's manifest.
+  std::vector<std::string> texts;
   ModelDescription model;
   WeightSources weights;
   std::shared_ptr<const TensorFiles> files;
 };
 
 // Reads the config and the headers of the checkpoint in `directory`, checks every tensor's
-// presence, dtype and shape, and that shuffles are permutations, and finds every weight. Errors
-// (INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION) name the file, the tensor or field, and the
-// values.
+// presence, dtype and shape, and that shuffles are permutations, and finds every weight. Of a
+// native checkpoint (a folder with a manifest, docs/native-format.md) no weight is read, so shuffles
+// are taken as they are. Errors (INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION) name the file,
+// the tensor or field, and the values.
 absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory);
 
 }  // namespace mneme::loader

@@ -5,7 +5,7 @@
 
 #include "kernels/rope/rope.h"
 #include "loader/pack/key_norms.h"
-#include "loader/pack/served_form.h"
+#include "loader/pack/in_place.h"
 #include "loader/pack/shuffle.h"
 
 namespace mneme::loader {
@@ -46,7 +46,7 @@ PackedTable TableOf(const WeightSource& source, const WeightSlice& slice,
   table.width = static_cast<int32_t>(slice.cols.Count(values.cols));
   const bool pre = source.parts.size() == 2;
   table.pre_width = pre ? static_cast<int32_t>(slice.pre_cols.Count(source.parts[0].cols)) : 0;
-  table.row_stride_bytes = TableStride(table.pre_width, table.width, table.dtype);
+  table.row_stride_bytes = TableRowStride(table.pre_width + table.width, table.dtype);
   return table;
 }
 

@@ -12,8 +12,8 @@
 #include "kernels/device/buffer.h"
 #include "loader/checkpoint/checkpoint.h"
 #include "loader/pack/matrix_packer.h"
-#include "loader/pack/pack_options.h"
 #include "loader/pack/packed_weight.h"
+#include "loader/pack/served_form.h"
 #include "loader/pack/weight_slice.h"
 
 namespace mneme::loader {
