@@ -14,6 +14,7 @@
 #include "kernels/rope/rope.h"
 #include "loader/pack/key_norms.h"
 #include "loader/pack/matrix_packer.h"
+#include "loader/pack/served_form.h"
 #include "loader/pack/shuffle.h"
 
 namespace mneme::loader {
@@ -24,57 +25,8 @@ using kernels::DType;
 using kernels::Pages;
 using kernels::TensorView;
 
-constexpr int64_t kCacheLine = 64;
 // Smaller copies gain nothing from a huge page.
 constexpr int64_t kHugeFrom = int64_t{2} << 20;
-
-int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
-// Roles that are float32 whatever the checkpoint holds.
-bool IsSmall(Role role) {
-  switch (role) {
-    case Role::kEmbeddingNormWeight:
-    case Role::kEmbeddingNormBias:
-    case Role::kFinalNormWeight:
-    case Role::kFinalNormBias:
-    case Role::kHeadBias:
-    case Role::kAttentionNormWeight:
-    case Role::kAttentionNormBias:
-    case Role::kQueryBias:
-    case Role::kKeyBias:
-    case Role::kValueBias:
-    case Role::kQueryNormWeight:
-    case Role::kQueryNormBias:
-    case Role::kKeyNormWeight:
-    case Role::kKeyNormBias:
-    case Role::kAttentionOutBias:
-    case Role::kFfnNormWeight:
-    case Role::kFfnNormBias:
-    case Role::kFfnUpBias:
-    case Role::kFfnGateBias:
-    case Role::kFfnDownBias:
-    case Role::kMemoryQueryNormWeight:
-    case Role::kMemoryQueryNormBias:
-    case Role::kMemoryKeysNormWeight:
-    case Role::kMemoryKeysNormBias:
-    case Role::kMemoryRowDirection:
-    case Role::kMemoryColumnDirection:
-    case Role::kMemoryCores:
-      return true;
-    default:
-      return false;
-  }
-}
-
-// What a matrix, key or table of this stored dtype is served as.
-Conversion MatrixConversion(StoredDType stored, const PackOptions& options) {
-  Conversion conversion;
-  const bool rounded = stored == StoredDType::kF32 && options.round_to_bf16;
-  conversion.rounding = rounded ? Rounding::kBf16 : Rounding::kExact;
-  const bool half = stored == StoredDType::kBf16 || rounded;
-  conversion.dtype = half && !options.widen_to_f32 ? DType::kBf16 : DType::kF32;
-  return conversion;
-}
 
 bool Aligned(const uint8_t* data, DType dtype) {
   return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(DTypeBytes(dtype)) == 0;
@@ -99,12 +51,11 @@ class Packer {
         return PackShuffleIndex(source.parts[0]);
       case Role::kMemoryTable:
         return PackTable(source, slice);
-      case Role::kExpertGate:
-      case Role::kExpertUp:
-      case Role::kExpertDown:
-        return slice.whole() ? PackStack(source) : PackStackPart(source, slice);
       default:
         break;
+    }
+    if (IsStacked(id.role)) {
+      return slice.whole() ? PackStack(source) : PackStackPart(source, slice);
     }
     if (IsSmall(id.role)) return PackParts(source, Conversion{});
     const Conversion conversion = MatrixConversion(source.parts[0].tensor->dtype, options_);
@@ -188,8 +139,7 @@ class Packer {
     for (const RowRun& run : runs) table.rows += run.size;
     table.width = static_cast<int32_t>(slice.cols.Count(values.cols));
     table.pre_width = pre ? static_cast<int32_t>(slice.pre_cols.Count(source.parts[0].cols)) : 0;
-    table.row_stride_bytes =
-        RoundUp((int64_t{table.pre_width} + table.width) * element, kCacheLine);
+    table.row_stride_bytes = TableRowStride(int64_t{table.pre_width} + table.width, table.dtype);
     weight.bytes = table.rows * table.row_stride_bytes;
     const absl::StatusOr<uint8_t*> data = Allocate(weight.bytes, options_.huge_pages);
     if (!data.ok()) return data.status();

@@ -13,6 +13,7 @@
 #include "kernels/device/buffer.h"
 #include "kernels/tensor/tensor.h"
 #include "loader/checkpoint/checkpoint.h"
+#include "loader/pack/served_form.h"
 #include "loader/pack/weight_slice.h"
 
 namespace mneme::loader {
@@ -43,15 +44,6 @@ struct PackedWeight {
   int64_t chunk_stride = 0;
   // It is a rank's part by itself, and there is no whole in this process.
   bool part = false;
-};
-
-struct PackOptions {
-  // Rounds f32 matrices, keys and tables to bf16 at load (as if the checkpoint had been stored so).
-  bool round_to_bf16 = false;
-  // Widens bf16 to f32: the reference for a rounded model.
-  bool widen_to_f32 = false;
-  // Value tables on huge pages.
-  bool huge_pages = true;
 };
 
 // A weight to be made up: what a plan says of it.
