@@ -50,9 +50,9 @@ absl::Status CheckSources(const graph::Graph& graph, const loader::Checkpoint& c
     int64_t elements = 0;
     for (const auto& part : found->second.parts) elements += part.rows * part.cols;
     if (elements != w.rows * w.cols) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          checkpoint.directory, ": weight ", loader::WeightName(w.id), " has ", elements,
-          " elements, by its config ", w.rows * w.cols));
+      return absl::InvalidArgumentError(absl::StrCat(checkpoint.directory, ": weight ",
+                                                     loader::WeightName(w.id), " has ", elements,
+                                                     " elements, by its config ", w.rows * w.cols));
     }
   }
   return absl::OkStatus();

@@ -1,6 +1,9 @@
+#include "absl/strings/str_cat.h"
+#include "clients/cli/local_server.h"
 #include "clients/cli/model_bench.h"
 #include "clients/cli/model_flags.h"
 #include "clients/cli/shape_flags.h"
+#include "clients/cli/startup_bench.h"
 #include "clients/cli/verbs.h"
 #include "engine/make_executor.h"
 #include "engine/rank_weights.h"
@@ -48,6 +51,21 @@ absl::Status Bench(const Invocation& invocation, const ModelFlags& model, const 
   return BenchRuntime(bench, vocab, executor->get(), empty->get(), invocation.out);
 }
 
+absl::Status Startup(const Invocation& invocation, const ModelFlags& model, int32_t runs) {
+  absl::StatusOr<std::string> directory = ModelOrDemo(model, invocation.executable);
+  if (!directory.ok()) return directory.status();
+  StartupOptions options;
+  options.executable = "/proc/self/exe";
+  options.model = *std::move(directory);
+  options.runs = runs;
+  options.arguments = {absl::StrCat("--ranks=", model.processes > 0 ? 0 : model.ranks),
+                       absl::StrCat("--processes=", model.processes),
+                       absl::StrCat("--max-model-len=", model.max_model_len),
+                       absl::StrCat("--weights=", model.weights)};
+  if (model.huge_pages) options.arguments.emplace_back("--huge-pages");
+  return BenchStartup(options, invocation.out);
+}
+
 }  // namespace
 
 int RunBench(const Invocation& invocation) {
@@ -56,10 +74,13 @@ int RunBench(const Invocation& invocation) {
   ModelBenchOptions bench;
   int32_t batch = 0;
   bool empty_operators = false;
-  FlagTable flags("bench", "model",
-                  "Times the steps of a model without schedule and gRPC: decode at several batch "
-                  "sizes and a prefill, with the bytes read, the machine's limit and the time by "
-                  "operator. A shape gets made-up weights.");
+  int32_t runs = 5;
+  FlagTable flags(
+      "bench", "model|startup",
+      "Times the steps of a model without schedule and gRPC: decode at several batch "
+      "sizes and a prefill, with the bytes read, the machine's limit and the time by "
+      "operator. A shape gets made-up weights. `bench startup` times `serve` instead, from "
+      "its exec to the first token, with the model's files in the page cache.");
   model.AddTo(&flags, "The checkpoint. Without it and --shape: the demo model.");
   shape.AddTo(&flags);
   flags.Add("batch", &batch, {0, 4096}, "B", "Sequences of a decode step; 0: 1, 8 and 32.");
@@ -67,13 +88,20 @@ int RunBench(const Invocation& invocation) {
             "Tokens that each sequence has before a decode step.");
   flags.Add("prefill", &bench.prefill, {0, 1 << 20}, "N", "Tokens of the prefill; 0: none.");
   flags.Add("steps", &bench.steps, {1, 1 << 20}, "N", "Steps of each kind.");
+  flags.Add("runs", &runs, {1, 1000}, "N", "Starts of `bench startup`.");
   flags.Add("empty-operators", &empty_operators,
             "Measure the runtime's own cost instead: steps by turns as they are and with operators "
             "that do nothing, though ranks exchange.");
   int exit_status = 0;
   if (!ParseFlags(invocation, &flags, 1, &exit_status)) return exit_status;
-  if (flags.positionals() != std::vector<std::string>{"model"}) {
-    return Fail(invocation, "bench", absl::InvalidArgumentError("what to measure: `bench model`"));
+  const std::vector<std::string>& what = flags.positionals();
+  if (what == std::vector<std::string>{"startup"}) {
+    const absl::Status status = Startup(invocation, model, runs);
+    return status.ok() ? 0 : Fail(invocation, "bench", status);
+  }
+  if (what != std::vector<std::string>{"model"}) {
+    return Fail(invocation, "bench",
+                absl::InvalidArgumentError("what to measure: `bench model` or `bench startup`"));
   }
   if (batch > 0) bench.batches = {batch};
   const absl::Status status = Bench(invocation, model, shape, bench, empty_operators);

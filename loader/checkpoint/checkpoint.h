@@ -28,9 +28,9 @@ struct Checkpoint {
 
 // Reads the config and the headers of the checkpoint in `directory`, checks every tensor's
 // presence, dtype and shape, and that shuffles are permutations, and finds every weight. Of a
-// native checkpoint (a folder with a manifest, docs/native-format.md) no weight is read, so shuffles
-// are taken as they are. Errors (INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION) name the file,
-// the tensor or field, and the values.
+// native checkpoint (a folder with a manifest, docs/native-format.md) no weight is read, so
+// shuffles are taken as they are. Errors (INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION) name
+// the file, the tensor or field, and the values.
 absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory);
 
 }  // namespace mneme::loader

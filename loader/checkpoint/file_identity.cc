@@ -21,9 +21,7 @@ std::string Hash(const std::string& bytes) {
 }
 
 // By its name: what is compared may be another process's.
-bool IsText(const std::string& name) {
-  return name.ends_with(".yaml") || name.ends_with(".json");
-}
+bool IsText(const std::string& name) { return name.ends_with(".yaml") || name.ends_with(".json"); }
 
 std::string BaseName(const std::string& path) {
   return std::filesystem::path(path).filename().string();
@@ -64,8 +62,8 @@ std::string FileDifference(const std::vector<FileIdentity>& here,
                           " bytes there");
     }
     if (theirs->hash != mine.hash) {
-      return absl::StrCat(mine.name, ": its ", IsText(mine.name) ? "text" : "header",
-                          " has hash ", mine.hash, " here, ", theirs->hash, " there");
+      return absl::StrCat(mine.name, ": its ", IsText(mine.name) ? "text" : "header", " has hash ",
+                          mine.hash, " here, ", theirs->hash, " there");
     }
   }
   for (const FileIdentity& theirs : there) {

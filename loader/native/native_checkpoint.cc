@@ -20,6 +20,8 @@ namespace {
 // A copied config is checked by its text.
 constexpr int64_t kMostConfigBytes = int64_t{16} << 20;
 
+constexpr char kJournalName[] = "convert.journal.json";
+
 Packing PackingOf(Role role) {
   if (role == Role::kMemoryTable) return Packing::kInterleavedRows;
   return IsStacked(role) ? Packing::kStacked : Packing::kRowMajor;
@@ -41,8 +43,7 @@ class SourceMap {
     std::map<std::string, const ManifestWeight*> by_name;
     for (const ManifestWeight& weight : weights) by_name[weight.name] = &weight;
     for (const ManifestWeight& weight : weights) {
-      const ManifestWeight& owner =
-          weight.same_as.empty() ? weight : *by_name.at(weight.same_as);
+      const ManifestWeight& owner = weight.same_as.empty() ? weight : *by_name.at(weight.same_as);
       if (absl::Status status = Add(weight, owner); !status.ok()) return status;
     }
     if (absl::Status status = AddKeysOfNorms(); !status.ok()) return status;
@@ -62,12 +63,11 @@ class SourceMap {
     if (const Packing due = PackingOf(id->role); weight.packing != due) {
       return Refuse(weight.name,
                     absl::StrCat("is packed ", PackingName(weight.packing), ", this build reads ",
-                                 PackingName(due),
-                                 "; `mneme convert` of the source packs it so"));
+                                 PackingName(due), "; `mneme convert` of the source packs it so"));
     }
     if (!Serves(id->role, weight.dtype)) {
-      return Refuse(weight.name, absl::StrCat("dtype ", StoredDTypeName(weight.dtype),
-                                              " is not served"));
+      return Refuse(weight.name,
+                    absl::StrCat("dtype ", StoredDTypeName(weight.dtype), " is not served"));
     }
     WeightSource& source = sources_[*id];
     const auto find = [&](const std::string& name) { return &files_.tensors().at(name); };
@@ -143,6 +143,29 @@ absl::StatusOr<NativeCheckpoint> OpenNative(const std::string& directory) {
   absl::StatusOr<WeightSources> weights = SourceMap(**files, path).Map(manifest->weights);
   if (!weights.ok()) return weights.status();
   return NativeCheckpoint{*std::move(manifest), *std::move(files), *std::move(weights)};
+}
+
+absl::Status CheckUnfinished(const std::string& directory) {
+  const auto refuse = [&directory](const std::string& found) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        directory, ": has ", found, ", but no ", kManifestName,
+        ": a conversion has not come to its end; the same `mneme convert` again ends it"));
+  };
+  if (FileExists(absl::StrCat(directory, "/", kJournalName))) return refuse(kJournalName);
+  // Other folders have files called like shards; what is in the first tells whose they are.
+  std::string first;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    const std::string name = entry.path().filename().string();
+    const bool shard = name.starts_with("model-") && name.ends_with(".safetensors");
+    if (shard && (first.empty() || name < first)) first = name;
+  }
+  if (first.empty()) return absl::OkStatus();
+  const auto file = SafetensorsFile::Open(absl::StrCat(directory, "/", first));
+  if (!file.ok()) return absl::OkStatus();  // whoever needs it says what is wrong with it
+  const auto format = (*file)->metadata().find("format");
+  const bool native = format != (*file)->metadata().end() && format->second == "mneme";
+  return native ? refuse(absl::StrCat("the shard ", first)) : absl::OkStatus();
 }
 
 }  // namespace mneme::loader

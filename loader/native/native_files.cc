@@ -31,9 +31,9 @@ std::vector<ExpectedTensors> ExpectedOf(const Manifest& manifest) {
     for (size_t i = 0; i < weight.tensors.size(); ++i) {
       const ManifestTensor& tensor = weight.tensors[i];
       const auto shard = static_cast<size_t>(tensor.shard - 1);
-      expected[shard][tensor.name] = {
-          weight.dtype, ShapeOf(weight, weight.tensor_rows(static_cast<int64_t>(i))),
-          tensor.offset - manifest.shards[shard].header_bytes};
+      expected[shard][tensor.name] = {weight.dtype,
+                                      ShapeOf(weight, weight.tensor_rows(static_cast<int64_t>(i))),
+                                      tensor.offset - manifest.shards[shard].header_bytes};
     }
   }
   return expected;
@@ -55,21 +55,20 @@ int64_t Number(const std::string& text) {
 absl::Status CheckMetadata(const SafetensorsHeader& header, const Manifest& manifest, size_t number,
                            const std::string& path) {
   if (const std::string format = Member(header, "format"); format != "mneme") {
-    return absl::InvalidArgumentError(absl::StrCat(
-        path, ": its format is ", Quote(format), ", not that of a native checkpoint's shards"));
+    return absl::InvalidArgumentError(absl::StrCat(path, ": its format is ", Quote(format),
+                                                   ", not that of a native checkpoint's shards"));
   }
   const int64_t version = Number(Member(header, "format_version"));
   if (version != kNativeVersion) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path, ": has format version ", Member(header, "format_version"),
-                     ", this build reads ", kNativeVersion));
+    return absl::FailedPreconditionError(absl::StrCat(path, ": has format version ",
+                                                      Member(header, "format_version"),
+                                                      ", this build reads ", kNativeVersion));
   }
   if (const std::string id = Member(header, "conversion"); id != manifest.conversion) {
     return absl::FailedPreconditionError(absl::StrCat(
         path, ": is of conversion ", id, ", ", kManifestName, " is of ", manifest.conversion));
   }
-  const std::string place =
-      absl::StrCat(Member(header, "shard"), " of ", Member(header, "shards"));
+  const std::string place = absl::StrCat(Member(header, "shard"), " of ", Member(header, "shards"));
   const std::string due = absl::StrCat(number, " of ", manifest.shards.size());
   if (place != due) {
     return absl::FailedPreconditionError(
@@ -92,9 +91,9 @@ absl::Status CheckTensors(const SafetensorsHeader& header, const ExpectedTensors
     }
     const Expected& e = it->second;
     if (tensor.dtype != e.dtype || tensor.shape != e.shape || tensor.place != e.place) {
-      return differs(name, absl::StrCat("is ", tensor.Describe(), " at ", tensor.place, ", but ",
-                                        ShapeString(e.shape), " ", StoredDTypeName(e.dtype), " at ",
-                                        e.place));
+      return differs(
+          name, absl::StrCat("is ", tensor.Describe(), " at ", tensor.place, ", but ",
+                             ShapeString(e.shape), " ", StoredDTypeName(e.dtype), " at ", e.place));
     }
   }
   for (const auto& [name, tensor] : expected) {

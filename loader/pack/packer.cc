@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "kernels/rope/rope.h"
-#include "loader/pack/key_norms.h"
 #include "loader/pack/in_place.h"
+#include "loader/pack/key_norms.h"
 #include "loader/pack/shuffle.h"
 
 namespace mneme::loader {
