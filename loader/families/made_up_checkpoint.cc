@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/tensor/tensor.h"
 #include "loader/checkpoint/stored_tensor.h"
-#include "loader/tokenizer/byte_level.h"
 #include "nlohmann/json.hpp"
 
 namespace mneme::loader {
@@ -168,13 +167,27 @@ absl::Status WriteTensors(const std::vector<Entry>& entries, const std::string& 
                         : absl::UnavailableError(absl::StrCat(path, ": cannot write"));
 }
 
+// The characters that byte-level tokenizers write bytes as: themselves where they are printable,
+// else those from 256 on, in order. All are below U+0800.
+std::vector<std::string> ByteCharacters() {
+  std::vector<std::string> characters;
+  unsigned next = 256;
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    const bool printable = (byte > 32 && byte < 127) || (byte > 160 && byte != 173);
+    const unsigned code = printable ? byte : next++;
+    if (code < 128) {
+      characters.emplace_back(1, static_cast<char>(code));
+    } else {
+      characters.push_back(
+          {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))});
+    }
+  }
+  return characters;
+}
+
 // Entry 256 + i is the pair of bytes (i / 256, i % 256).
 std::string TokenizerText(int64_t entries) {
-  std::vector<std::string> bytes;
-  for (int i = 0; i < 256; ++i) {
-    const char byte = static_cast<char>(i);
-    tokenizer_internal::AppendByteLevel({&byte, 1}, &bytes.emplace_back());
-  }
+  const std::vector<std::string> bytes = ByteCharacters();
   Json vocabulary = Json::object();
   Json merges = Json::array();
   for (int64_t i = 0; i < entries; ++i) {
