@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "loader/files/mapped_file.h"
 #include "loader/native/checksum.h"
+#include "loader/native/journal.h"
 #include "loader/pack/served_form.h"
 #include "loader/safetensors/safetensors.h"
 #include "loader/text/text.h"
@@ -19,8 +20,6 @@ namespace {
 
 // A copied config is checked by its text.
 constexpr int64_t kMostConfigBytes = int64_t{16} << 20;
-
-constexpr char kJournalName[] = "convert.journal.json";
 
 Packing PackingOf(Role role) {
   if (role == Role::kMemoryTable) return Packing::kInterleavedRows;
