@@ -20,6 +20,10 @@
 #include "absl/strings/str_format.h"
 #include "clients/cpp/client.h"
 #include "kernels/simd/machine_limits.h"
+#include "loader/checkpoint/checkpoint.h"
+#include "loader/families/made_up_checkpoint.h"
+#include "loader/native/convert.h"
+#include "loader/native/native_checkpoint.h"
 
 extern char** environ;
 
@@ -156,6 +160,22 @@ absl::StatusOr<StartupRun> MeasureStartup(const StartupOptions& options) {
   if (!model.ok()) return model.status();
   run.ranks = model->ranks();
   return run;
+}
+
+absl::StatusOr<std::string> MakeStartupModel(const std::string& folder, std::ostream& out) {
+  const std::string source = folder + "/source";
+  std::string native = folder + "/native";
+  if (loader::IsNative(native)) return native;
+  std::error_code error;
+  std::filesystem::create_directories(source, error);
+  if (error) return absl::UnavailableError(absl::StrCat(source, ": ", error.message()));
+  out << "making a model of 4 GB in " << folder << std::endl;
+  if (absl::Status s = loader::WriteMadeUpCheckpoint({}, source); !s.ok()) return s;
+  const absl::StatusOr<loader::Checkpoint> checkpoint = loader::InspectCheckpoint(source);
+  if (!checkpoint.ok()) return checkpoint.status();
+  const auto report = loader::ConvertCheckpoint(*checkpoint, native, {}, {});
+  if (!report.ok()) return report.status();
+  return native;
 }
 
 absl::StatusOr<int64_t> WarmFiles(const std::string& folder) {

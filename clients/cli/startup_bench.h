@@ -32,6 +32,10 @@ struct StartupRun {
 // what it said on standard error when it ends before.
 absl::StatusOr<StartupRun> MeasureStartup(const StartupOptions& options);
 
+// The folder `folder`/native with a made-up model of 4 GB (MadeUpSize), converted there from
+// `folder`/source; as it is where an earlier call has made it. Errors name the file.
+absl::StatusOr<std::string> MakeStartupModel(const std::string& folder, std::ostream& out);
+
 // Reads the folder's files once, so that they are in the page cache as far as it holds them; the
 // bytes they have.
 absl::StatusOr<int64_t> WarmFiles(const std::string& folder);

@@ -72,7 +72,6 @@ absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory) {
   if (!family.ok()) return family.status();
   Checkpoint checkpoint;
   checkpoint.directory = directory;
-  checkpoint.texts = {"config.yaml"};
   checkpoint.model = std::move(family->model);
   checkpoint.weights = std::move(family->weights);
   checkpoint.files = std::move(opened->files);

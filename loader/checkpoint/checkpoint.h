@@ -20,7 +20,7 @@ struct Checkpoint {
   std::string directory;
   // Files of the folder, beside those of tensors, whose texts say what the model is: its config,
   // a native checkpoint's manifest.
-  std::vector<std::string> texts;
+  std::vector<std::string> texts = {"config.yaml"};
   ModelDescription model;
   WeightSources weights;
   std::shared_ptr<const TensorFiles> files;

@@ -203,12 +203,16 @@ std::string TokenizerText(int64_t entries) {
   const Json json = {{"version", "1.0"},
                      {"added_tokens", Json::array()},
                      {"normalizer", nullptr},
-                     {"pre_tokenizer", {{"type", "ByteLevel"},
+                     {"pre_tokenizer",
+                      {{"type", "ByteLevel"},
                        {"add_prefix_space", false},
                        {"trim_offsets", false},
                        {"use_regex", true}}},
                      {"post_processor", nullptr},
-                     {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false},
+                     {"decoder",
+                      {{"type", "ByteLevel"},
+                       {"add_prefix_space", false},
+                       {"trim_offsets", false},
                        {"use_regex", true}}},
                      {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", merges}}}};
   return json.dump();

@@ -188,16 +188,16 @@ TEST_F(RefusedTest, AShardOfAnotherSize) {
   const auto bytes = static_cast<int64_t>(fs::file_size(First()));
   fs::resize_file(First(), static_cast<uintmax_t>(bytes - 1));
   ExpectRefusal(folder_, absl::StatusCode::kFailedPrecondition,
-                First() + ": has " + std::to_string(bytes - 1) + " bytes, in manifest.json it has " +
-                    std::to_string(bytes));
+                First() + ": has " + std::to_string(bytes - 1) +
+                    " bytes, in manifest.json it has " + std::to_string(bytes));
 }
 
 TEST_F(RefusedTest, AShardOfAnotherConversion) {
   const std::string other(32, '0');
   Patch(First(), manifest_.conversion, other);
-  ExpectRefusal(folder_, absl::StatusCode::kFailedPrecondition,
-                First() + ": is of conversion " + other + ", manifest.json is of " +
-                    manifest_.conversion);
+  ExpectRefusal(
+      folder_, absl::StatusCode::kFailedPrecondition,
+      First() + ": is of conversion " + other + ", manifest.json is of " + manifest_.conversion);
 }
 
 TEST_F(RefusedTest, AShardOfANewerFormat) {
@@ -216,13 +216,12 @@ TEST_F(RefusedTest, AShardInAnothersPlace) {
 TEST_F(RefusedTest, AnotherFormat) {
   Patch(First(), "\"format\":\"mneme\"", "\"format\":\"other\"");
   ExpectRefusal(folder_, absl::StatusCode::kInvalidArgument,
-                First() +
-                    ": its format is \"other\", not that of a native checkpoint's shards");
+                First() + ": its format is \"other\", not that of a native checkpoint's shards");
 }
 
 TEST_F(RefusedTest, TensorsThatAreNotTheManifests) {
-  const std::string path = Shard(folder_, static_cast<int>(manifest_.weights[0].tensors[0].shard),
-                                 shards_);
+  const std::string path =
+      Shard(folder_, static_cast<int>(manifest_.weights[0].tensors[0].shard), shards_);
   const std::string name = manifest_.weights[0].name;
   std::string other = name;
   other.back() = '_';
@@ -233,8 +232,8 @@ TEST_F(RefusedTest, TensorsThatAreNotTheManifests) {
 }
 
 TEST_F(RefusedTest, AnotherDType) {
-  const std::string path = Shard(folder_, static_cast<int>(manifest_.weights[0].tensors[0].shard),
-                                 shards_);
+  const std::string path =
+      Shard(folder_, static_cast<int>(manifest_.weights[0].tensors[0].shard), shards_);
   Patch(path, "\"dtype\":\"F32\"", "\"dtype\":\"I32\"");
   EXPECT_EQ(Refusal(folder_).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(Refusal(folder_).message()), HasSubstr(" I32 at "));
@@ -279,8 +278,9 @@ TEST_F(RefusedTest, ManifestsOfOtherWeights) {
               tied.name = "memory.7.table";
               m.weights.push_back(tied);
             }),
-            path + ": weight \"memory.7.table\": is packed row_major, this build reads "
-                   "interleaved_rows; `mneme convert` of the source packs it so");
+            path +
+                ": weight \"memory.7.table\": is packed row_major, this build reads "
+                "interleaved_rows; `mneme convert` of the source packs it so");
   EXPECT_EQ(refused([&](Manifest& m) {
               ManifestWeight tied = *find(m, "embedding");
               tied.tensors.clear();

@@ -3,11 +3,13 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,8 @@
 #include "engine/rank_weights.h"
 #include "engine/ranks/process_executor.h"
 #include "gtest/gtest.h"
+#include "loader/native/convert.h"
+#include "loader/native/native_checkpoint.h"
 #include "tests/model/table_checkpoint.h"
 
 namespace mneme::testing {
@@ -103,6 +107,112 @@ TEST(SplitMemoryTest, EachProcessHoldsItsPartOfAModelThatNoneCanHold) {
     all += held;
   }
   EXPECT_GE(all, model);  // the measurement sees the table at all
+}
+
+// The bytes of a native checkpoint's table, from its beginning, whose pages are in the memory of
+// the process: where each of them begins.
+std::set<int64_t> PresentPages(int pid, const std::string& native,
+                               const loader::ManifestWeight& table,
+                               const loader::Manifest& manifest) {
+  constexpr int64_t kPage = 4096;
+  std::set<int64_t> pages;
+  std::ifstream maps(absl::StrCat("/proc/", pid, "/maps"));
+  std::ifstream pagemap(absl::StrCat("/proc/", pid, "/pagemap"), std::ios::binary);
+  for (std::string line; std::getline(maps, line);) {
+    uint64_t begin = 0, end = 0, offset = 0;
+    char path[4096] = "";
+    if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %*s %4095s", &begin,
+                    &end, &offset, path) != 4) {
+      continue;
+    }
+    int64_t of_table = 0;
+    for (const loader::ManifestTensor& block : table.tensors) {
+      const std::string file = native + "/" + manifest.shards[block.shard - 1].file;
+      const bool here = file == path && static_cast<int64_t>(offset) == block.offset &&
+                        static_cast<int64_t>(end - begin) - block.bytes < kPage;
+      for (uint64_t at = begin; here && at < end; at += kPage) {
+        uint64_t entry = 0;
+        pagemap.seekg(static_cast<std::streamoff>(at / kPage * sizeof entry));
+        pagemap.read(reinterpret_cast<char*>(&entry), sizeof entry);
+        if (entry >> 63 != 0) pages.insert(of_table + static_cast<int64_t>(at - begin));
+      }
+      of_table += block.bytes;
+    }
+  }
+  return pages;
+}
+
+// Of a converted model nothing is copied: each process has the whole table in its address space,
+// and in memory what it read, which is of its own blocks of rows.
+TEST(SplitMemoryTest, OfAMappedTableEachProcessTouchesItsOwnBlocks) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "AddressSanitizer's own memory would be measured";
+#endif
+  constexpr int32_t kTokens = 16;  // of a step
+  const std::string source = ::testing::TempDir() + "/source";
+  const std::string native = ::testing::TempDir() + "/native";
+  ASSERT_EQ(std::system(("mkdir -p " + source).c_str()), 0);
+  ASSERT_TRUE(WriteTableCheckpoint(source, kKeys).ok());
+  loader::ConvertOptions convert;
+  convert.shard_bytes = int64_t{128} << 20;
+  const auto report =
+      loader::ConvertCheckpoint(loader::InspectCheckpoint(source).value(), native, convert, {});
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_GE(report->shards, 3);
+
+  ModelOptions options;
+  options.model_directory = native;
+  options.max_step_tokens = kTokens;
+  options.max_sequences = 1;
+  options.cost.exchange_seconds = 1e-12;
+  options.pins.tables = plan::LayoutPins::Tables::kRows;
+  options.process.processes = kProcesses;
+  options.process.executable = "clients/cli/mneme";
+  options.process.build = cli::kVersion;
+  const PlannedModel planned = PlanModel(options).value();
+  const loader::PackedWeights weights = PackRank(planned, options, 0).value();
+  EXPECT_LT(weights.owned_bytes(), int64_t{1} << 20);
+  const loader::WeightId id{loader::Role::kMemoryTable, -1};
+  EXPECT_EQ(weights.at(id).table.rows, kKeys * kKeys);
+  EXPECT_TRUE(weights.at(id).in_place);
+  const auto executor = MakeExecutor(planned, weights, options).value();
+  for (int32_t s = 0; s < 4; ++s) {
+    runtime::Step* step = executor->NextStep();
+    std::vector<int32_t> tokens;
+    for (int32_t i = 0; i < kTokens; ++i) tokens.push_back((s * kTokens + i) * 7 % 256);
+    for (int32_t b = 0; s == 0 && b < 8; ++b) step->AddBlockChange(0, b, b);
+    step->AddSpan(0, s * kTokens, tokens);
+    step->AddLogitRow(kTokens - 1);
+    executor->Submit();
+    EXPECT_TRUE(executor->Wait().status.ok());
+    executor->Release();
+  }
+
+  int64_t block = 0;
+  for (const v1::Weight& w : planned.plan.weights()) {
+    if (w.value_table()) block = w.layout().block();
+  }
+  // What a fault brings beside the page it is for must not make up for what others own.
+  constexpr int64_t kFaultBytes = 64 << 10;
+  ASSERT_GE(block * kTableRowBytes, 4 * kFaultBytes);
+  const loader::NativeCheckpoint opened = loader::OpenNative(native).value();
+  const auto& all = opened.manifest.weights;
+  const auto table =
+      std::find_if(all.begin(), all.end(), [&](const auto& w) { return w.name == WeightName(id); });
+  const auto& processes = dynamic_cast<const ranks::ProcessExecutor&>(*executor);
+  for (int32_t rank = 0; rank < kProcesses; ++rank) {
+    const int pid = rank == 0 ? getpid() : processes.process_id(rank);
+    const std::set<int64_t> pages = PresentPages(pid, native, *table, opened.manifest);
+    EXPECT_GT(pages.size(), 16u) << rank;
+    EXPECT_LT(static_cast<int64_t>(pages.size()) * 4096, kKeys * kKeys * kTableRowBytes / 2);
+    for (const int64_t page : pages) {
+      const int64_t begin = page / kFaultBytes * kFaultBytes;
+      const int64_t first = begin / kTableRowBytes / block;
+      const int64_t last = (begin + kFaultBytes - 1) / kTableRowBytes / block;
+      ASSERT_TRUE(first % kProcesses == rank || last % kProcesses == rank)
+          << "rank " << rank << " has the page at " << page << " of block " << first;
+    }
+  }
 }
 
 }  // namespace
