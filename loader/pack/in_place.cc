@@ -61,9 +61,11 @@ bool StaysInPlace(const Checkpoint& checkpoint, const WeightId& id, const Weight
   switch (id.role) {
     case Role::kRopeCos:
     case Role::kRopeSin:
+      return ComputedHolds(checkpoint, id.role, source, options);
     case Role::kMemoryKeyInverseNorm:
     case Role::kMemoryKeyMean:
-      return ComputedHolds(checkpoint, id.role, source, options);
+      return ComputedHolds(checkpoint, id.role, source, options) &&
+             !NormsAreCut(checkpoint, id, slice, options);
     case Role::kMemoryShuffle:
       return source.parts[0].tensor->dtype == StoredDType::kI32 &&
              Aligned(source.parts[0].Row(0), sizeof(int32_t));
@@ -80,6 +82,11 @@ bool StaysInPlace(const Checkpoint& checkpoint, const WeightId& id, const Weight
   return (IsStacked(id.role) || source.parts.size() == 1) &&
          std::all_of(source.parts.begin(), source.parts.end(),
                      [&](const WeightSource::Part& part) { return InPlace(part, conversion); });
+}
+
+bool NormsAreCut(const Checkpoint& checkpoint, const WeightId& id, const WeightSlice& slice,
+                 const PackOptions& options) {
+  return !slice.whole() && !StaysInPlace(checkpoint, {Role::kMemoryKeys, id.layer}, slice, options);
 }
 
 }  // namespace mneme::loader

@@ -25,6 +25,11 @@ bool LiesInterleaved(const WeightSource& source, const Conversion& conversion);
 bool StaysInPlace(const Checkpoint& checkpoint, const WeightId& id, const WeightSlice& slice,
                   const PackOptions& options);
 
+// Whether the norms `id` of product keys are a part by themselves: where the keys are one, for
+// kernels find both at the same rows.
+bool NormsAreCut(const Checkpoint& checkpoint, const WeightId& id, const WeightSlice& slice,
+                 const PackOptions& options);
+
 }  // namespace mneme::loader
 
 #endif  // MNEME_LOADER_PACK_IN_PLACE_H_

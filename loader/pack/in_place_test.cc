@@ -181,6 +181,30 @@ TEST(InPlaceTest, WhatWasComputedIsUsedAsLongAsItHolds) {
   EXPECT_EQ(data(Computed::kShuffle, {}), c.shuffle->bytes.data());
 }
 
+TEST(InPlaceTest, NormsAreCutWhereTheirKeysAre) {
+  Computed c;
+  c.checkpoint.weights[{Role::kMemoryKeys, 0}].parts = c.checkpoint.weights[Computed::kNorm].parts;
+  WeightSlice slice;
+  slice.rows = {.first = 1, .size = 1, .chunks = 2};  // rows 1 and 3
+  const PackedWeights whole = Pack(c.checkpoint, Computed::kNorm, slice, {});
+  EXPECT_FALSE(whole.at(Computed::kNorm).part);
+  EXPECT_EQ(whole.at(Computed::kNorm).view.data, c.norms->bytes.data());
+  // Copied keys, and rounded ones: of both only the part is there, and of the norms, too.
+  for (const PackOptions& options :
+       {PackOptions{.copy_mapped = true}, PackOptions{.round_to_bf16 = true}}) {
+    const PackedWeights cut = Pack(c.checkpoint, Computed::kNorm, slice, options);
+    EXPECT_TRUE(cut.at(Computed::kNorm).part);
+    const auto norms = cut.at(Computed::kNorm).view.As<float>();
+    c.checkpoint.weights[Computed::kNorm].computed = nullptr;
+    const PackedWeights computed = Pack(c.checkpoint, Computed::kNorm, {}, options);
+    c.checkpoint.weights[Computed::kNorm].computed = c.norms;
+    const auto expected = computed.at(Computed::kNorm).view.As<float>();
+    ASSERT_EQ(norms.rows, 2);
+    EXPECT_EQ(norms.row(0)[0], expected.row(1)[0]);
+    EXPECT_EQ(norms.row(1)[0], expected.row(3)[0]);
+  }
+}
+
 TEST(InPlaceTest, RopeTablesOfMorePositionsServeFewer) {
   Computed c;
   const auto packed = [&c] { return Pack(c.checkpoint, Computed::kCos, {}, {}); };

@@ -65,7 +65,7 @@ absl::StatusOr<PackedWeight> Packer::PackOne(const WeightId& id, const WeightSou
       return PackRope(id.role == Role::kRopeCos);
     case Role::kMemoryKeyInverseNorm:
     case Role::kMemoryKeyMean:
-      return PackKeyNorm(id.role == Role::kMemoryKeyMean, source.parts[0]);
+      return PackKeyNorm(id, source, slice);
     case Role::kMemoryShuffle:
       return PackShuffleIndex(source.parts[0]);
     case Role::kMemoryTable:
@@ -150,15 +150,28 @@ absl::StatusOr<PackedWeight> Packer::PackRope(bool cosine) {
   return cosine ? *rope_cos_ : *rope_sin_;
 }
 
-absl::StatusOr<PackedWeight> Packer::PackKeyNorm(bool mean, const WeightSource::Part& part) {
+absl::StatusOr<PackedWeight> Packer::PackKeyNorm(const WeightId& id, const WeightSource& source,
+                                                 const WeightSlice& slice) {
+  const WeightSource::Part& keys = source.parts[0];
   const MemoryDescription& memory = *checkpoint_.model.memory;
-  const KeyShape shape{part.rows, memory.key_dim, memory.rank};
-  absl::StatusOr<PackedWeight> weight = NewMatrix(DType::kF32, shape.keys, shape.rank);
+  const KeyShape shape{keys.rows, memory.key_dim, memory.rank};
+  const bool cut = NormsAreCut(checkpoint_, id, slice, options_);
+  absl::StatusOr<PackedWeight> weight =
+      NewMatrix(DType::kF32, cut ? slice.rows.Count(shape.keys) : shape.keys, shape.rank);
   if (!weight.ok()) return weight;
-  const std::span<float> out(MutableFloats(*weight), static_cast<size_t>(shape.keys * shape.rank));
-  const Rounding rounding = MatrixConversion(part.tensor->dtype, options_).rounding;
-  ComputeKeyNorms(*part.tensor, shape, *memory.keys_norm, rounding, mean ? std::span<float>() : out,
-                  mean ? out : std::span<float>());
+  std::vector<float> all(cut ? static_cast<size_t>(shape.keys * shape.rank) : 0);
+  float* whole = cut ? all.data() : MutableFloats(*weight);
+  const std::span<float> out(whole, static_cast<size_t>(shape.keys * shape.rank));
+  const Rounding rounding = MatrixConversion(keys.tensor->dtype, options_).rounding;
+  const bool mean = id.role == Role::kMemoryKeyMean;
+  ComputeKeyNorms(*keys.tensor, shape, *memory.keys_norm, rounding,
+                  mean ? std::span<float>() : out, mean ? out : std::span<float>());
+  if (!cut) return weight;
+  weight->part = true;
+  float* next = MutableFloats(*weight);
+  for (const RowRun& run : RowRuns(slice, shape.keys)) {
+    next = std::copy_n(whole + run.first * shape.rank, run.size * shape.rank, next);
+  }
   return weight;
 }
 

@@ -38,7 +38,8 @@ class Packer {
   absl::StatusOr<uint8_t*> Allocate(int64_t bytes, bool huge);
   absl::StatusOr<PackedWeight> NewMatrix(kernels::DType dtype, int64_t rows, int64_t cols);
   absl::StatusOr<PackedWeight> PackRope(bool cosine);
-  absl::StatusOr<PackedWeight> PackKeyNorm(bool mean, const WeightSource::Part& part);
+  absl::StatusOr<PackedWeight> PackKeyNorm(const WeightId& id, const WeightSource& source,
+                                           const WeightSlice& slice);
   absl::StatusOr<PackedWeight> PackShuffleIndex(const WeightSource::Part& part);
   absl::StatusOr<PackedWeight> PackTable(const WeightSource& source, const WeightSlice& slice);
   absl::StatusOr<PackedWeight> PackMatrixPart(const WeightSource::Part& source,

@@ -162,9 +162,9 @@ TEST_P(NativeTest, OtherWeightsThanStoredAreThoseOfTheSource) {
     ModelOptions after = before;
     after.model_directory = native_;
     ExpectSameBits(GetParam(), before, after);
-    after = AsProcesses(after);
-    before = AsProcesses(before);
-    ExpectSameBits(GetParam(), before, after);
+    // Processes pack parts, threads do not.
+    ExpectSameBits(GetParam(), before, AsProcesses(before));
+    ExpectSameBits(GetParam(), before, AsProcesses(after));
   }
 }
 

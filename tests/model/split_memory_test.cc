@@ -7,6 +7,7 @@
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <set>
@@ -125,16 +126,19 @@ std::set<int64_t> PresentPages(int pid, const std::string& native,
                     &end, &offset, path) != 4) {
       continue;
     }
+    // Mappings of neighbouring blocks come as one.
     int64_t of_table = 0;
     for (const loader::ManifestTensor& block : table.tensors) {
       const std::string file = native + "/" + manifest.shards[block.shard - 1].file;
-      const bool here = file == path && static_cast<int64_t>(offset) == block.offset &&
-                        static_cast<int64_t>(end - begin) - block.bytes < kPage;
-      for (uint64_t at = begin; here && at < end; at += kPage) {
+      const int64_t first = std::max<int64_t>(block.offset, static_cast<int64_t>(offset));
+      const int64_t last = std::min(block.offset + block.bytes,
+                                    static_cast<int64_t>(offset + (end - begin)));
+      for (int64_t at = first; file == path && at < last; at += kPage) {
         uint64_t entry = 0;
-        pagemap.seekg(static_cast<std::streamoff>(at / kPage * sizeof entry));
+        const uint64_t address = begin + static_cast<uint64_t>(at) - offset;
+        pagemap.seekg(static_cast<std::streamoff>(address / kPage * sizeof entry));
         pagemap.read(reinterpret_cast<char*>(&entry), sizeof entry);
-        if (entry >> 63 != 0) pages.insert(of_table + static_cast<int64_t>(at - begin));
+        if (entry >> 63 != 0) pages.insert(of_table + at - block.offset);
       }
       of_table += block.bytes;
     }
@@ -150,8 +154,10 @@ TEST(SplitMemoryTest, OfAMappedTableEachProcessTouchesItsOwnBlocks) {
 #endif
   constexpr int32_t kTokens = 16;  // of a step
   const std::string source = ::testing::TempDir() + "/source";
-  const std::string native = ::testing::TempDir() + "/native";
   ASSERT_EQ(std::system(("mkdir -p " + source).c_str()), 0);
+  // As the kernel calls it.
+  const std::string native =
+      std::filesystem::canonical(::testing::TempDir()).string() + "/native";
   ASSERT_TRUE(WriteTableCheckpoint(source, kKeys).ok());
   loader::ConvertOptions convert;
   convert.shard_bytes = int64_t{128} << 20;
