@@ -94,16 +94,27 @@ double WithinExactly(int64_t items, int32_t ranks, int64_t m) {
   return static_cast<int64_t>(all.size()) > items ? static_cast<double>(all[items]) / sum : 0;
 }
 
-double WithinNearly(int64_t items, int32_t ranks, int64_t m) {
-  const double n = static_cast<double>(items);
-  double below = 0;
-  for (int64_t j = 0; j <= m; ++j) {
-    const double k = static_cast<double>(j);
-    below += std::exp(std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1) -
-                      k * std::log(ranks) + (n - k) * std::log1p(-1.0 / ranks));
+// The same for ever larger m, as if ranks were independent: each is a binomial variable.
+class WithinNearly {
+ public:
+  WithinNearly(int64_t items, int32_t ranks) : n_(static_cast<double>(items)), ranks_(ranks) {}
+
+  // REQUIRES: m is one more than in the last call, 0 in the first.
+  double Next(int64_t m) {
+    const double k = static_cast<double>(m);
+    below_ += std::exp(all_ - std::lgamma(k + 1) - std::lgamma(n_ - k + 1) - k * log_ranks_ +
+                       (n_ - k) * log_others_);
+    return std::pow(std::min(1.0, below_), ranks_);
   }
-  return std::pow(std::min(1.0, below), ranks);
-}
+
+ private:
+  const double n_;
+  const int32_t ranks_;
+  const double all_ = std::lgamma(n_ + 1);
+  const double log_ranks_ = std::log(ranks_);
+  const double log_others_ = std::log1p(-1.0 / ranks_);
+  double below_ = 0;  // the chance that one rank has at most m
+};
 
 Load ComputeActiveExperts(int64_t experts, int64_t top_k, int32_t ranks, int64_t tokens) {
   const Row active = ActiveDistribution(experts, top_k, tokens);
@@ -148,11 +159,13 @@ Load ComputeSpreadItems(int64_t items, int32_t ranks) {
   const double mean = static_cast<double>(items) / ranks;
   if (ranks == 1 || items == 0) return {mean, mean};
   double maximum = 0;
+  WithinNearly nearly(items, ranks);
   for (int64_t m = 0; m < items; ++m) {
+    const double within = items > kMostExact ? nearly.Next(m) : 0;
     // With so few a rank, some rank has more.
     const double above = m * ranks < items     ? 1
                          : items <= kMostExact ? 1 - WithinExactly(items, ranks, m)
-                                               : 1 - WithinNearly(items, ranks, m);
+                                               : 1 - within;
     maximum += std::max(0.0, above);
     if (above < 1e-9) break;
   }

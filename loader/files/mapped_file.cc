@@ -26,21 +26,6 @@ constexpr uintptr_t kHugePage = uintptr_t{2} << 20;
 
 uintptr_t PageBytes() { return static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)); }
 
-// The whole pages of `part` where it lies inside `mapping`.
-void Drop(std::span<const uint8_t> mapping, std::span<const uint8_t> part) {
-  if (part.empty() || part.data() < mapping.data() ||
-      part.data() + part.size() > mapping.data() + mapping.size()) {
-    return;
-  }
-  const uintptr_t page = PageBytes();
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(part.data());
-  const uintptr_t first = (begin + page - 1) / page * page;
-  const uintptr_t last = (begin + part.size()) / page * page;
-  if (first >= last) return;
-  // Advice: a failure leaves the pages in memory, no more.
-  madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
-}
-
 absl::Status CheckPieces(const std::vector<MappedRange::Piece>& pieces) {
   const auto page = static_cast<int64_t>(PageBytes());
   for (size_t i = 0; i < pieces.size(); ++i) {
@@ -97,30 +82,12 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
 }
 
 absl::StatusOr<MappedFile> MappedFile::Map(const OpenFile& file) {
+  absl::StatusOr<MappedRange> range = MappedRange::Map({{&file, 0, file.bytes()}});
+  if (!range.ok()) return range.status();
   MappedFile mapped;
-  if (file.bytes() == 0) return mapped;
-  const size_t size = static_cast<size_t>(file.bytes());
-  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.descriptor(), 0);
-  if (data == MAP_FAILED) return SystemError(file.path(), "map", errno);
-  mapped.bytes_ = {static_cast<const uint8_t*>(data), size};
-  mapped.entry_ = MappingEntry(mapped.bytes_, file.path(), 0);
+  mapped.range_ = *std::move(range);
   return mapped;
 }
-
-MappedFile::MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
-
-MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
-  std::swap(bytes_, other.bytes_);
-  std::swap(entry_, other.entry_);
-  return *this;
-}
-
-MappedFile::~MappedFile() {
-  entry_ = MappingEntry();
-  if (!bytes_.empty()) munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
-}
-
-void MappedFile::DropPages(std::span<const uint8_t> part) const { Drop(bytes_, part); }
 
 absl::StatusOr<MappedRange> MappedRange::Map(const std::vector<Piece>& pieces) {
   if (absl::Status status = CheckPieces(pieces); !status.ok()) return status;
@@ -128,7 +95,8 @@ absl::StatusOr<MappedRange> MappedRange::Map(const std::vector<Piece>& pieces) {
   for (const Piece& piece : pieces) size += static_cast<size_t>(piece.bytes);
   MappedRange range;
   if (size == 0) return range;
-  // One huge page more than needed holds a beginning at a multiple of one.
+  // One huge page more than needed holds a beginning at a multiple of one: where the page cache has
+  // a file's offset in a huge page, the kernel maps it as one.
   const size_t reserve = size + kHugePage;
   void* reserved =
       mmap(nullptr, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -166,7 +134,19 @@ MappedRange::~MappedRange() {
   if (reserved_ != nullptr) munmap(reserved_, reserved_bytes_);
 }
 
-void MappedRange::DropPages(std::span<const uint8_t> part) const { Drop(bytes_, part); }
+void MappedRange::DropPages(std::span<const uint8_t> part) const {
+  if (part.empty() || part.data() < bytes_.data() ||
+      part.data() + part.size() > bytes_.data() + bytes_.size()) {
+    return;
+  }
+  const uintptr_t page = PageBytes();
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(part.data());
+  const uintptr_t first = (begin + page - 1) / page * page;
+  const uintptr_t last = (begin + part.size()) / page * page;
+  if (first >= last) return;
+  // Advice: a failure leaves the pages in memory, no more.
+  madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
 
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path, int64_t max_bytes) {
   const absl::StatusOr<OpenFile> file = OpenFile::Open(path);

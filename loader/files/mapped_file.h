@@ -3,7 +3,6 @@
 #define MNEME_LOADER_FILES_MAPPED_FILE_H_
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,32 +37,6 @@ class OpenFile {
   int64_t bytes_ = 0;
 };
 
-// Owner of a mapping of a whole file. Movable; the bytes stay where they are when it moves. A file
-// that another process cuts short while it is mapped raises SIGBUS on access (mapping_registry.h):
-// checkpoints must be replaced by renaming, never overwritten in place. Safe to read from several
-// threads.
-class MappedFile {
- public:
-  // Errors: those of OpenFile::Open. An empty file maps to no bytes.
-  static absl::StatusOr<MappedFile> Open(const std::string& path);
-  static absl::StatusOr<MappedFile> Map(const OpenFile& file);
-  MappedFile() = default;
-  MappedFile(MappedFile&& other) noexcept;
-  MappedFile& operator=(MappedFile&& other) noexcept;
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-  ~MappedFile();
-
-  std::span<const uint8_t> bytes() const { return bytes_; }
-  // Gives back the memory of the whole pages inside `part`; they are read again when touched again.
-  // Bytes that are not of this mapping are left alone.
-  void DropPages(std::span<const uint8_t> part) const;
-
- private:
-  std::span<const uint8_t> bytes_;
-  MappingEntry entry_;
-};
-
 // Pieces of files in one range of addresses, one behind the other: what a writer had to spread over
 // several files is read as one. Movable; the bytes stay where they are when it moves.
 class MappedRange {
@@ -85,7 +58,8 @@ class MappedRange {
   ~MappedRange();
 
   std::span<const uint8_t> bytes() const { return bytes_; }
-  // As MappedFile's.
+  // Gives back the memory of the whole pages inside `part`; they are read again when touched again.
+  // Bytes that are not of this mapping are left alone.
   void DropPages(std::span<const uint8_t> part) const;
 
  private:
@@ -93,6 +67,25 @@ class MappedRange {
   void* reserved_ = nullptr;  // what the range lies in
   size_t reserved_bytes_ = 0;
   std::vector<MappingEntry> entries_;
+};
+
+// Owner of a mapping of a whole file. Movable; the bytes stay where they are when it moves. A file
+// that another process cuts short while it is mapped raises SIGBUS on access (mapping_registry.h):
+// checkpoints must be replaced by renaming, never overwritten in place. Safe to read from several
+// threads.
+class MappedFile {
+ public:
+  // Errors: those of OpenFile::Open. An empty file maps to no bytes.
+  static absl::StatusOr<MappedFile> Open(const std::string& path);
+  static absl::StatusOr<MappedFile> Map(const OpenFile& file);
+  MappedFile() = default;
+
+  std::span<const uint8_t> bytes() const { return range_.bytes(); }
+  // As MappedRange's.
+  void DropPages(std::span<const uint8_t> part) const { range_.DropPages(part); }
+
+ private:
+  MappedRange range_;
 };
 
 // All of a file of at most max_bytes; INVALID_ARGUMENT with both sizes when it is larger.
