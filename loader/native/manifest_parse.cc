@@ -1,11 +1,10 @@
 // From text to a Manifest: each member by itself. What they say of each other is checked in
 // manifest_check.cc.
 #include <algorithm>
-#include <functional>
 #include <initializer_list>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "loader/native/json_members.h"
 #include "loader/native/manifest.h"
 #include "loader/native/manifest_check.h"
 #include "loader/text/text.h"
@@ -15,32 +14,19 @@
 namespace mneme::loader {
 namespace {
 
+using native_internal::All;
+using native_internal::kMostCount;
+using native_internal::kMostKeyBytes;
+using native_internal::kMostListed;
+using native_internal::ReadCount;
+using native_internal::ReadHex;
+using native_internal::ReadList;
+using native_internal::ReadName;
+using native_internal::ReadText;
 using tokenizer_internal::JsonDocument;
 using tokenizer_internal::JsonField;
 
-// Bytes, rows and elements; products of two still fit.
-constexpr int64_t kMostCount = int64_t{1} << 56;
-constexpr int64_t kMostListed = 1024;   // source files, copies and ignored keys
 constexpr size_t kMostNameBytes = 255;  // of a file, as in most file systems
-constexpr size_t kMostKeyBytes = 1024;
-
-absl::Status ReadCount(const JsonField& field, int64_t least, int64_t* out) {
-  const absl::StatusOr<int64_t> value = field.Integer(kMostCount);
-  if (!value.ok()) return value.status();
-  if (*value < least) return field.Expected(absl::StrCat("an integer of ", least, " or more"));
-  *out = *value;
-  return absl::OkStatus();
-}
-
-absl::Status ReadText(const JsonField& field, size_t most, std::string* out) {
-  const absl::StatusOr<std::string_view> value = field.String();
-  if (!value.ok()) return value.status();
-  if (value->empty() || value->size() > most) {
-    return field.Expected(absl::StrCat("a string of 1 to ", most, " bytes"));
-  }
-  *out = std::string(*value);
-  return absl::OkStatus();
-}
 
 // A name that stays inside its folder and is nobody's option or escape sequence.
 absl::Status ReadFileName(const JsonField& field, std::string* out) {
@@ -52,58 +38,6 @@ absl::Status ReadFileName(const JsonField& field, std::string* out) {
   if (!plain || out->front() == '.' || out->front() == '-') {
     return field.Expected(
         "a plain file name of letters, digits and . - _ +, beginning with neither . nor -");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ReadHex(const JsonField& field, size_t digits, std::string* out) {
-  const absl::StatusOr<std::string_view> value = field.String();
-  if (!value.ok()) return value.status();
-  const bool hex = std::all_of(value->begin(), value->end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-  });
-  if (!hex || value->size() != digits) {
-    return field.Expected(absl::StrCat(digits, " lower-case hexadecimal digits"));
-  }
-  *out = std::string(*value);
-  return absl::OkStatus();
-}
-
-// The value of `all` that `name` gives this text for.
-template <class T>
-absl::Status ReadName(const JsonField& field, std::initializer_list<T> all, const char* (*name)(T),
-                      T* out) {
-  const absl::StatusOr<std::string_view> value = field.String();
-  if (!value.ok()) return value.status();
-  std::string names;
-  for (const T candidate : all) {
-    if (*value == name(candidate)) {
-      *out = candidate;
-      return absl::OkStatus();
-    }
-    absl::StrAppend(&names, names.empty() ? "" : ", ", name(candidate));
-  }
-  return field.Expected(absl::StrCat("one of ", names));
-}
-
-// Each element of an array of at most `most` through `read` into `out`.
-template <class T>
-absl::Status ReadList(const JsonField& field, int64_t most,
-                      const std::function<absl::Status(const JsonField&, T*)>& read,
-                      std::vector<T>* out) {
-  return field.ForEach([&](const JsonField& element) {
-    if (static_cast<int64_t>(out->size()) == most) {
-      return field.Error(absl::StrCat("more than ", most, " elements"));
-    }
-    out->emplace_back();
-    return read(element, &out->back());
-  });
-}
-
-// The first error of several reads, in their order.
-absl::Status All(std::initializer_list<std::function<absl::Status()>> reads) {
-  for (const auto& read : reads) {
-    if (absl::Status status = read(); !status.ok()) return status;
   }
   return absl::OkStatus();
 }
