@@ -123,7 +123,7 @@ TEST(ManifestTest, AMatrixMayBeDivided) {
 TEST(ManifestTest, TheCorpusHasManifests) {
   for (const char* name : {"packings", "divided", "empty"}) {
     std::ostringstream text;
-    text << std::ifstream(std::string("loader/native/corpus/") + name + ".json").rdbuf();
+    text << std::ifstream(std::string("loader/native/corpus/manifest/") + name + ".json").rdbuf();
     EXPECT_EQ(Refusal(text.str()), "accepted") << name;
   }
 }
