@@ -1,4 +1,5 @@
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "clients/cli/local_server.h"
 #include "clients/cli/model_bench.h"
 #include "clients/cli/model_flags.h"
@@ -51,6 +52,36 @@ absl::Status Bench(const Invocation& invocation, const ModelFlags& model, const 
   return BenchRuntime(bench, vocab, executor->get(), empty->get(), invocation.out);
 }
 
+// A converted model, mapped and copied.
+absl::Status Pages(const Invocation& invocation, ModelFlags model, ModelBenchOptions bench) {
+  const absl::StatusOr<std::string> directory = ModelOrDemo(model, invocation.executable);
+  if (!directory.ok()) return directory.status();
+  model.model = *directory;
+  model.huge_pages = false;
+  const absl::StatusOr<ModelOptions> mapped = model.ToOptions();
+  if (!mapped.ok()) return mapped.status();
+  ModelOptions copied = *mapped;
+  copied.huge_pages = true;
+  const absl::StatusOr<PlannedModel> planned = PlanModel(*mapped);
+  if (!planned.ok()) return planned.status();
+  absl::StatusOr<loader::PackedWeights> weights[] = {Weights(*planned, *mapped),
+                                                     Weights(*planned, copied)};
+  for (const auto& packed : weights) {
+    if (!packed.ok()) return packed.status();
+  }
+  const auto reads_mapped = MakeExecutor(*planned, *weights[0], *mapped, kSeed);
+  if (!reads_mapped.ok()) return reads_mapped.status();
+  const auto reads_copied = MakeExecutor(*planned, *weights[1], copied, kSeed);
+  if (!reads_copied.ok()) return reads_copied.status();
+  invocation.out << absl::StrFormat(
+      "%.2f GB of copies beside %.2f GB of files, %d ranks\n",
+      static_cast<double>(weights[1]->owned_bytes()) / 1e9,
+      static_cast<double>(planned->checkpoint.files->file_bytes()) / 1e9,
+      planned->plan.cluster().ranks());
+  const auto vocab = static_cast<int32_t>(planned->checkpoint.model.vocab_size);
+  return BenchPages(bench, vocab, reads_mapped->get(), reads_copied->get(), invocation.out);
+}
+
 absl::Status Startup(const Invocation& invocation, const ModelFlags& model,
                      const std::string& folder, int32_t runs) {
   absl::StatusOr<std::string> directory = folder.empty() ? ModelOrDemo(model, invocation.executable)
@@ -79,11 +110,13 @@ int RunBench(const Invocation& invocation) {
   int32_t runs = 5;
   std::string folder;
   FlagTable flags(
-      "bench", "model|startup",
+      "bench", "model|pages|startup",
       "Times the steps of a model without schedule and gRPC: decode at several batch "
       "sizes and a prefill, with the bytes read, the machine's limit and the time by "
       "operator. A shape gets made-up weights. `bench startup` times `serve` instead, from "
-      "its exec to the first token, with the model's files in the page cache.");
+      "its exec to the first token, with the model's files in the page cache. `bench "
+      "pages` times steps by turns with a converted model's weights mapped and in "
+      "copies on huge pages.");
   model.AddTo(&flags, "The checkpoint. Without it and --shape: the demo model.");
   shape.AddTo(&flags);
   flags.Add("batch", &batch, {0, 4096}, "B", "Sequences of a decode step; 0: 1, 8 and 32.");
@@ -106,11 +139,15 @@ int RunBench(const Invocation& invocation) {
     const absl::Status status = Startup(invocation, model, folder, runs);
     return status.ok() ? 0 : Fail(invocation, "bench", status);
   }
+  if (batch > 0) bench.batches = {batch};
+  if (what == std::vector<std::string>{"pages"}) {
+    const absl::Status status = Pages(invocation, model, bench);
+    return status.ok() ? 0 : Fail(invocation, "bench", status);
+  }
   if (what != std::vector<std::string>{"model"}) {
     return Fail(invocation, "bench",
-                absl::InvalidArgumentError("what to measure: `bench model` or `bench startup`"));
+                absl::InvalidArgumentError("what to measure: model, pages or startup"));
   }
-  if (batch > 0) bench.batches = {batch};
   const absl::Status status = Bench(invocation, model, shape, bench, empty_operators);
   return status.ok() ? 0 : Fail(invocation, "bench", status);
 }

@@ -164,8 +164,8 @@ absl::StatusOr<PackedWeight> Packer::PackKeyNorm(const WeightId& id, const Weigh
   const std::span<float> out(whole, static_cast<size_t>(shape.keys * shape.rank));
   const Rounding rounding = MatrixConversion(keys.tensor->dtype, options_).rounding;
   const bool mean = id.role == Role::kMemoryKeyMean;
-  ComputeKeyNorms(*keys.tensor, shape, *memory.keys_norm, rounding,
-                  mean ? std::span<float>() : out, mean ? out : std::span<float>());
+  ComputeKeyNorms(*keys.tensor, shape, *memory.keys_norm, rounding, mean ? std::span<float>() : out,
+                  mean ? out : std::span<float>());
   if (!cut) return weight;
   weight->part = true;
   float* next = MutableFloats(*weight);

@@ -1,6 +1,7 @@
 // A model that is more than a rank may hold, on four processes of this host: each holds what the
 // plan says, by the kernel's account.
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -120,7 +121,7 @@ std::set<int64_t> PresentPages(int pid, const std::string& native,
   constexpr int64_t kPage = 4096;
   std::set<int64_t> pages;
   std::ifstream maps(absl::StrCat("/proc/", pid, "/maps"));
-  std::ifstream pagemap(absl::StrCat("/proc/", pid, "/pagemap"), std::ios::binary);
+  const int pagemap = open(absl::StrCat("/proc/", pid, "/pagemap").c_str(), O_RDONLY | O_CLOEXEC);
   for (std::string line; std::getline(maps, line);) {
     uint64_t begin = 0, end = 0, offset = 0, inode = 0;
     if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %" SCNu64, &begin,
@@ -143,13 +144,14 @@ std::set<int64_t> PresentPages(int pid, const std::string& native,
       for (int64_t at = first; at < last; at += kPage) {
         uint64_t entry = 0;
         const uint64_t address = begin + static_cast<uint64_t>(at) - offset;
-        pagemap.seekg(static_cast<std::streamoff>(address / kPage * sizeof entry));
-        pagemap.read(reinterpret_cast<char*>(&entry), sizeof entry);
-        if (entry >> 63 != 0) pages.insert(of_table + at - block.offset);
+        const auto place = static_cast<off_t>(address / kPage * sizeof entry);
+        const ssize_t got = pread(pagemap, &entry, sizeof entry, place);
+        if (got == sizeof entry && entry >> 63 != 0) pages.insert(of_table + at - block.offset);
       }
       of_table += block.bytes;
     }
   }
+  close(pagemap);
   return pages;
 }
 
@@ -199,7 +201,9 @@ TEST(SplitMemoryTest, OfAMappedTableEachProcessTouchesItsOwnBlocks) {
   EXPECT_EQ(weights.at(id).table.rows, kSize.keys * kSize.keys);
   EXPECT_TRUE(weights.at(id).in_place);
   for (const v1::Weight& w : planned.plan.weights()) {
-    if (w.value_table()) ASSERT_EQ(w.layout().block() * 512, kBlockBytes);
+    if (w.value_table()) {
+      ASSERT_EQ(w.layout().block() * 512, kBlockBytes);
+    }
   }
   const auto executor = MakeExecutor(planned, weights, options).value();
   for (int32_t s = 0; s < 4; ++s) {
