@@ -83,6 +83,9 @@ class MappedFile {
   std::span<const uint8_t> bytes() const { return range_.bytes(); }
   // As MappedRange's.
   void DropPages(std::span<const uint8_t> part) const { range_.DropPages(part); }
+  // What is read from the disk from now on comes in pieces of 2 MiB where the system can do that,
+  // which then are huge pages: for files that are read in address order.
+  void ReadInHugePages() const;
 
  private:
   MappedRange range_;

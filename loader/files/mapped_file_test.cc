@@ -40,6 +40,16 @@ TEST(MappedFileTest, DroppedPagesAreReadAgain) {
   EXPECT_EQ(Text(*file), content);
 }
 
+TEST(MappedFileTest, TheAddressIsAMultipleOfAHugePage) {
+  const std::string content((2 << 20) + 17, 'q');
+  auto file = MappedFile::Open(WriteFile("large", content));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(file->bytes().data()) % (2 << 20), 0u);
+  file->ReadInHugePages();
+  EXPECT_EQ(Text(*file), content);
+  MappedFile().ReadInHugePages();
+}
+
 TEST(MappedFileTest, PagesOfOthersAreLeftAlone) {
   auto file = MappedFile::Open(WriteFile("others", std::string(8192, 'q')));
   ASSERT_TRUE(file.ok()) << file.status();

@@ -130,6 +130,9 @@ absl::StatusOr<std::shared_ptr<const NativeFiles>> NativeFiles::Open(const std::
     if (!file.ok()) return file.status();
     absl::StatusOr<MappedFile> mapped = MappedFile::Map(*file);
     if (!mapped.ok()) return mapped.status();
+    // Matrices, which steps read whole. Rows of tables have ranges of their own: of them a fault
+    // must not read 2 MiB for one.
+    mapped->ReadInHugePages();
     const absl::StatusOr<SafetensorsHeader> header = ParseSafetensors(mapped->bytes(), path);
     if (!header.ok()) return header.status();
     absl::Status status = CheckMetadata(*header, manifest, i + 1, path);

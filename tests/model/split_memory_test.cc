@@ -155,37 +155,44 @@ std::set<int64_t> PresentPages(int pid, const std::string& native,
   return pages;
 }
 
+// Rows of 512 bytes, for two ranks 4096 of them in a block: a fault brings at most the 2 MiB that
+// the page cache may have in one piece, which is a block.
+constexpr loader::MadeUpSize kBlocksOfHugePages{.layers = 1,
+                                                .dim = 256,
+                                                .mlp_hidden = 128,
+                                                .embedding_size = 512,
+                                                .keys = 725,
+                                                .key_dim = 32,
+                                                .value_dim = 192,
+                                                .pre_value_dim = 64,
+                                                .max_sequence_length = 128};
+
+// A model of that size, converted into several files.
+std::string MakeNative() {
+  const std::string source = ::testing::TempDir() + "/source";
+  std::string native = ::testing::TempDir() + "/native";
+  std::filesystem::create_directories(source);
+  const absl::Status written = loader::WriteMadeUpCheckpoint(kBlocksOfHugePages, source);
+  EXPECT_TRUE(written.ok()) << written;
+  loader::ConvertOptions convert;
+  convert.shard_bytes = int64_t{128} << 20;
+  const auto report =
+      loader::ConvertCheckpoint(loader::InspectCheckpoint(source).value(), native, convert, {});
+  EXPECT_TRUE(report.ok()) << report.status();
+  EXPECT_GE(report->shards, 3);
+  return native;
+}
+
 // Of a converted model nothing is copied: each process has the whole table in its address space,
 // and in memory what it read, which is of its own blocks of rows.
 TEST(SplitMemoryTest, OfAMappedTableEachProcessTouchesItsOwnBlocks) {
 #if defined(__SANITIZE_ADDRESS__)
   GTEST_SKIP() << "AddressSanitizer's own memory would be measured";
 #endif
-  // Rows of 512 bytes, 4096 of them in a block: a fault brings at most the 2 MiB that the page
-  // cache may have in one piece, which is a block.
-  constexpr loader::MadeUpSize kSize{.layers = 1,
-                                     .dim = 256,
-                                     .mlp_hidden = 128,
-                                     .embedding_size = 512,
-                                     .keys = 725,
-                                     .key_dim = 32,
-                                     .value_dim = 192,
-                                     .pre_value_dim = 64,
-                                     .max_sequence_length = 128};
   constexpr int32_t kRanks = 2;
   constexpr int32_t kTokens = 16;  // of a step
   constexpr int64_t kBlockBytes = int64_t{2} << 20;
-  const std::string source = ::testing::TempDir() + "/source";
-  const std::string native = ::testing::TempDir() + "/native";
-  std::filesystem::create_directories(source);
-  ASSERT_TRUE(loader::WriteMadeUpCheckpoint(kSize, source).ok());
-  loader::ConvertOptions convert;
-  convert.shard_bytes = int64_t{128} << 20;
-  const auto report =
-      loader::ConvertCheckpoint(loader::InspectCheckpoint(source).value(), native, convert, {});
-  ASSERT_TRUE(report.ok()) << report.status();
-  ASSERT_GE(report->shards, 3);
-
+  const std::string native = MakeNative();
   ModelOptions options;
   options.model_directory = native;
   options.max_step_tokens = kTokens;
@@ -198,7 +205,7 @@ TEST(SplitMemoryTest, OfAMappedTableEachProcessTouchesItsOwnBlocks) {
   const PlannedModel planned = PlanModel(options).value();
   const loader::PackedWeights weights = PackRank(planned, options, 0).value();
   const loader::WeightId id{loader::Role::kMemoryTable, -1};
-  EXPECT_EQ(weights.at(id).table.rows, kSize.keys * kSize.keys);
+  EXPECT_EQ(weights.at(id).table.rows, kBlocksOfHugePages.keys * kBlocksOfHugePages.keys);
   EXPECT_TRUE(weights.at(id).in_place);
   for (const v1::Weight& w : planned.plan.weights()) {
     if (w.value_table()) {
