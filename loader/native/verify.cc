@@ -216,6 +216,7 @@ class Verification {
 
   absl::Status CheckBlocks(const VerifyOptions& options) {
     std::vector<std::thread> threads;
+    threads.reserve(static_cast<size_t>(options.threads));
     for (int32_t i = 0; i < options.threads; ++i) {
       threads.emplace_back([this, &options] {
         absl::Status status = Work(options);
