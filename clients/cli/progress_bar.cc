@@ -1,6 +1,8 @@
 #include "clients/cli/progress_bar.h"
 
+#include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
 namespace mneme::cli {
@@ -14,7 +16,7 @@ constexpr double kLeastSeconds = 0.5;
 
 // "42 s", "3 min 5 s", "2 h 7 min"
 std::string TimeText(double seconds) {
-  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  const auto whole = int64_t{std::llround(seconds)};
   const auto two = [](int64_t a, const char* unit, int64_t b, const char* smaller) {
     return std::to_string(a) + " " + unit + " " + std::to_string(b) + " " + smaller;
   };

@@ -27,12 +27,13 @@ std::string RateText(const loader::VerifyReport& report) {
   if (report.checked_per_second <= 0 || report.read_per_second <= 0) {
     return "too little to measure a rate";
   }
+  char text[48];
+  std::snprintf(text, sizeof text, "checked in %.1f s, at ", report.seconds);
   char share[16];
   std::snprintf(share, sizeof share, "%.0f%%",
                 100 * report.checked_per_second / report.read_per_second);
-  return absl::StrCat("checked at ", BytesText(static_cast<int64_t>(report.checked_per_second)),
-                      "/s, ", share, " of the ",
-                      BytesText(static_cast<int64_t>(report.read_per_second)),
+  return absl::StrCat(text, BytesText(static_cast<int64_t>(report.checked_per_second)), "/s, ",
+                      share, " of the ", BytesText(static_cast<int64_t>(report.read_per_second)),
                       "/s at which this machine reads the files");
 }
 

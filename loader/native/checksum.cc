@@ -1,6 +1,11 @@
 #include "loader/native/checksum.h"
 
 #include <xxhash.h>
+#if defined(__x86_64__)
+// The widest registers of the machine instead of SSE2's: 51 instead of 21 GB/s, where a core copies
+// 4 GB/s out of the page cache.
+#include <xxh_x86dispatch.h>
+#endif
 
 #include <algorithm>
 #include <utility>

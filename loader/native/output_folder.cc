@@ -31,6 +31,13 @@ absl::Status SystemError(const std::string& path, const char* doing, int error) 
   return absl::FailedPreconditionError(message);
 }
 
+std::string ParentOf(const std::string& path) {
+  std::filesystem::path normal = std::filesystem::path(path).lexically_normal();
+  if (!normal.has_filename()) normal = normal.parent_path();  // "a/"
+  const std::filesystem::path parent = normal.parent_path();
+  return parent.empty() ? "." : parent.string();
+}
+
 // Empty, or the name of an entry that no conversion without a journal has.
 absl::StatusOr<std::string> ForeignEntry(const std::string& path) {
   std::error_code error;
@@ -50,7 +57,10 @@ absl::StatusOr<std::string> ForeignEntry(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<OutputFolder> OutputFolder::Open(const std::string& path) {
-  if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) {
+  if (mkdir(path.c_str(), 0755) == 0) {
+    // A new name lasts when the folder it is in does.
+    if (absl::Status status = SyncFolder(ParentOf(path)); !status.ok()) return status;
+  } else if (errno != EEXIST) {
     return SystemError(path, "make the folder", errno);
   }
   const int lock = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -31,10 +31,10 @@ struct VerifyReport {
   std::vector<std::string> messages;
   int64_t differences = 0;
   double seconds = 0;
-  // Bytes per second at which the threads together read and check, and at which they only read: a
-  // part of the blocks, in between, is read once without looking at it before it is checked. Both
-  // are of the first time that a block is read, from wherever the system has it (memory or disk). 0
-  // where there is less than kLeastMeasured to go by.
+  // Bytes per second at which the threads together read and check, and at which they only read:
+  // every eighth 4 MiB are read once without looking at them before they are checked. Both are of
+  // the first time that bytes are read, from wherever the system has them (memory or disk). 0 where
+  // there is less than kLeastMeasured to go by.
   double checked_per_second = 0;
   double read_per_second = 0;
 };
