@@ -19,6 +19,7 @@ absl::StatusOr<std::unique_ptr<runtime::Executor>> MakeProcesses(
   setup.mutable_source()->set_seed(seed);
   setup.set_round_to_bf16(options.round_to_bf16);
   setup.set_widen_to_f32(options.widen_to_f32);
+  setup.set_huge_pages(options.huge_pages);
   setup.set_reference_kernels(options.reference_kernels);
   setup.set_empty_operators(options.empty_operators);
   ranks::ProcessOptions process;

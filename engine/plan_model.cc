@@ -13,6 +13,7 @@
 #include "kernels/device/host_cores.h"
 #include "kernels/device/host_memory.h"
 #include "loader/families/shapes.h"
+#include "loader/pack/in_place.h"
 
 namespace mneme {
 namespace {
@@ -28,8 +29,33 @@ v1::ElementType ElementOf(loader::StoredDType stored, const ModelOptions& option
 // Types by weight; `checkpoint` outlives them.
 graph::WeightTypes TypesOf(const loader::Checkpoint& checkpoint, const ModelOptions& options) {
   return [&checkpoint, &options](const loader::WeightId& id) {
-    return ElementOf(loader::DTypeOf(checkpoint.weights.at(id)), options);
+    const auto found = checkpoint.weights.find(id);
+    // What is missing is named when there is a graph.
+    if (found == checkpoint.weights.end() || found->second.parts.empty()) return v1::F32;
+    return ElementOf(loader::DTypeOf(found->second), options);
   };
+}
+
+// Whether the checkpoint has what the graph reads. A family's own files have been checked against
+// its config; a manifest says by itself what it has.
+absl::Status CheckSources(const graph::Graph& graph, const loader::Checkpoint& checkpoint) {
+  for (const graph::Weight& w : graph.weights) {
+    const auto found = checkpoint.weights.find(w.id);
+    if (found == checkpoint.weights.end()) {
+      return absl::InvalidArgumentError(absl::StrCat(checkpoint.directory, ": has no weight ",
+                                                     loader::WeightName(w.id),
+                                                     ", which its config asks for"));
+    }
+    if (loader::IsComputed(w.id.role)) continue;
+    int64_t elements = 0;
+    for (const auto& part : found->second.parts) elements += part.rows * part.cols;
+    if (elements != w.rows * w.cols) {
+      return absl::InvalidArgumentError(absl::StrCat(checkpoint.directory, ": weight ",
+                                                     loader::WeightName(w.id), " has ", elements,
+                                                     " elements, by its config ", w.rows * w.cols));
+    }
+  }
+  return absl::OkStatus();
 }
 
 // All but the KV cache's size, which is one block.
@@ -64,15 +90,13 @@ absl::Status LimitContext(int64_t max_model_len, loader::ModelDescription* model
   return absl::OkStatus();
 }
 
-// Bytes of weights that are made in memory whatever the file holds: value tables, RoPE tables, and
-// what is converted. The rest is used in place.
-int64_t MadeWeightBytes(const v1::Plan& plan, const ModelOptions& options) {
+// Bytes of weights that are made in memory. The rest is used in place.
+int64_t MadeWeightBytes(const PlannedModel& planned, const loader::PackOptions& options) {
   int64_t bytes = 0;
-  for (const v1::Weight& w : plan.weights()) {
-    const auto role = static_cast<loader::Role>(w.role());
-    const bool rope = role == loader::Role::kRopeCos || role == loader::Role::kRopeSin;
-    const bool made = w.value_table() || rope || options.round_to_bf16 || options.widen_to_f32;
-    if (made && w.shared_with().empty()) bytes += w.bytes();
+  for (const v1::Weight& w : planned.plan.weights()) {
+    const loader::WeightId id{static_cast<loader::Role>(w.role()), w.layer()};
+    if (!w.shared_with().empty()) continue;
+    if (!loader::StaysInPlace(planned.checkpoint, id, {}, options)) bytes += w.bytes();
   }
   return bytes;
 }
@@ -227,13 +251,16 @@ absl::StatusOr<v1::Plan> WithKvCache(const graph::Graph& graph, const ModelOptio
   return least;
 }
 
-// Graph and plan of planned->checkpoint's model. measure: as of KvBudget.
+// Graph and plan of planned->checkpoint's model. measure: as of KvBudget; it has weights.
 absl::Status CompileModel(const std::string& name, const graph::WeightTypes& types,
                           const ModelOptions& options, bool measure, PlannedModel* planned) {
   loader::ModelDescription& model = planned->checkpoint.model;
   if (absl::Status s = CheckExecutable(options); !s.ok()) return s;
   const absl::StatusOr<graph::Graph> graph = BuildGraph(types, options, &model);
   if (!graph.ok()) return graph.status();
+  if (measure) {
+    if (absl::Status s = CheckSources(*graph, planned->checkpoint); !s.ok()) return s;
+  }
   absl::StatusOr<v1::StepLimits> limits = LeastLimits(options, model);
   if (!limits.ok()) return limits.status();
   // One context must fit, unless the cache is to be smaller.
@@ -343,18 +370,23 @@ absl::StatusOr<loader::PackedWeights> GenerateModel(const PlannedModel& planned,
   return loader::PackedWeights::Generate(planned.checkpoint.model, weights, seed);
 }
 
+loader::PackOptions PackOptionsOf(const ModelOptions& options) {
+  return {.round_to_bf16 = options.round_to_bf16,
+          .widen_to_f32 = options.widen_to_f32,
+          .copy_mapped = options.huge_pages};
+}
+
 absl::StatusOr<loader::PackedWeights> PackModel(const PlannedModel& planned,
                                                 const ModelOptions& options) {
-  absl::Status status = CheckMemory(planned.plan, MadeWeightBytes(planned.plan, options));
+  const loader::PackOptions pack = PackOptionsOf(options);
+  absl::Status status = CheckMemory(planned.plan, MadeWeightBytes(planned, pack));
   if (!status.ok()) return status;
   std::vector<loader::WeightId> ids;
   for (const v1::Weight& w : planned.plan.weights()) {
     if (!w.shared_with().empty()) continue;
     ids.push_back({static_cast<loader::Role>(w.role()), w.layer()});
   }
-  return loader::PackedWeights::Pack(
-      planned.checkpoint, ids,
-      {.round_to_bf16 = options.round_to_bf16, .widen_to_f32 = options.widen_to_f32});
+  return loader::PackedWeights::Pack(planned.checkpoint, ids, pack);
 }
 
 }  // namespace mneme

@@ -65,6 +65,8 @@ struct ModelOptions {
   // Weights as if they had been stored so; both false: as stored.
   bool round_to_bf16 = false;
   bool widen_to_f32 = false;
+  // Weights that could stay where their files are mapped are copied into memory of huge pages.
+  bool huge_pages = false;
   bool reference_kernels = false;
   // Steps run, but no operator computes anything: to measure what that costs.
   bool empty_operators = false;
@@ -109,9 +111,13 @@ absl::StatusOr<plan::PlanReport> ReportShape(const std::string& shape, int64_t l
 // Made-up weights for what one of these two planned; RESOURCE_EXHAUSTED as PackModel.
 absl::StatusOr<loader::PackedWeights> GenerateModel(const PlannedModel& planned, uint64_t seed);
 
+// How the options want weights to be packed.
+loader::PackOptions PackOptionsOf(const ModelOptions& options);
+
 // The weights that the plan's actors read, packed as it says. RESOURCE_EXHAUSTED with the bytes
-// when what must be made in memory (tables, converted weights, KV cache, registers) is more than is
-// free: the system itself would refuse nothing and end the process halfway.
+// when what must be made in memory (weights that cannot stay where they are mapped, KV cache,
+// registers) is more than is free: the system itself would refuse nothing and end the process
+// halfway. What stays mapped is the page cache's, which gives it up where others need the memory.
 absl::StatusOr<loader::PackedWeights> PackModel(const PlannedModel& planned,
                                                 const ModelOptions& options);
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/plan/plan_of_rank.h"
 #include "kernels/device/host_memory.h"
+#include "loader/pack/in_place.h"
 
 namespace mneme {
 namespace {
@@ -65,18 +66,19 @@ std::map<loader::WeightId, loader::WeightSlice> SlicesOf(const v1::Plan& plan, i
 absl::StatusOr<loader::PackedWeights> PackRank(const PlannedModel& planned,
                                                const ModelOptions& options, int32_t rank) {
   const v1::Plan local = plan::PlanOfRank(planned.plan, rank);
-  const bool converts = options.round_to_bf16 || options.widen_to_f32;
+  const loader::PackOptions pack = PackOptionsOf(options);
+  const std::map<loader::WeightId, loader::WeightSlice> slices = SlicesOf(planned.plan, rank);
   int64_t made = 0;
   std::vector<loader::WeightId> ids;
   for (const v1::Weight& w : local.weights()) {
     if (!w.shared_with().empty()) continue;
     ids.push_back(IdOf(w));
-    if (w.value_table() || converts) made += w.bytes();
+    const auto slice = slices.find(IdOf(w));
+    const loader::WeightSlice kept = slice == slices.end() ? loader::WeightSlice{} : slice->second;
+    if (!loader::StaysInPlace(planned.checkpoint, IdOf(w), kept, pack)) made += w.bytes();
   }
   if (absl::Status status = CheckMemory(local, rank, made); !status.ok()) return status;
-  return loader::PackedWeights::Pack(
-      planned.checkpoint, ids, SlicesOf(planned.plan, rank),
-      {.round_to_bf16 = options.round_to_bf16, .widen_to_f32 = options.widen_to_f32});
+  return loader::PackedWeights::Pack(planned.checkpoint, ids, slices, pack);
 }
 
 absl::StatusOr<loader::PackedWeights> GenerateRank(const PlannedModel& planned, uint64_t seed,

@@ -1,5 +1,6 @@
 #include "engine/serving.h"
 
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,11 +11,27 @@
 namespace mneme {
 namespace {
 
+// Divides the time since it was made into phases.
+class PhaseClock {
+ public:
+  void End(const char* name, std::vector<StartPhase>* phases) {
+    const auto now = std::chrono::steady_clock::now();
+    phases->push_back({name, std::chrono::duration<double>(now - begin_).count()});
+    begin_ = now;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
 class ServingImpl : public Serving {
  public:
-  explicit ServingImpl(PlannedModel planned) : planned_(std::move(planned)) {}
-
   absl::Status Start(const ServingOptions& options) {
+    PhaseClock clock;
+    absl::StatusOr<PlannedModel> planned = PlanModel(options);
+    if (!planned.ok()) return planned.status();
+    planned_ = *std::move(planned);
+    clock.End("plan", &phases_);
     absl::StatusOr<std::unique_ptr<loader::Tokenizer>> tokenizer =
         loader::Tokenizer::Load(options.model_directory);
     if (tokenizer.ok()) {
@@ -23,16 +40,20 @@ class ServingImpl : public Serving {
     } else if (!absl::IsNotFound(tokenizer.status())) {
       return tokenizer.status();
     }
+    clock.End("tokenizer", &phases_);
     absl::StatusOr<loader::PackedWeights> weights = options.process.processes > 1
                                                         ? PackRank(planned_, options, /*rank=*/0)
                                                         : PackModel(planned_, options);
     if (!weights.ok()) return weights.status();
     weights_ = std::move(*weights);
+    clock.End("weights", &phases_);
     absl::StatusOr<std::unique_ptr<runtime::Executor>> executor =
         MakeExecutor(planned_, weights_, options);
     if (!executor.ok()) return executor.status();
     executor_ = std::move(*executor);
+    clock.End("executor", &phases_);
     WarmUp();
+    clock.End("first step", &phases_);
     engine_ =
         MakeEngine(executor_.get(), planned_.checkpoint.model, tokenizer_.get(), options.schedule);
     return absl::OkStatus();
@@ -41,6 +62,7 @@ class ServingImpl : public Serving {
   Engine& engine() override { return *engine_; }
   const loader::Checkpoint& checkpoint() const override { return planned_.checkpoint; }
   const v1::Plan& plan() const override { return planned_.plan; }
+  const std::vector<StartPhase>& start_phases() const override { return phases_; }
 
  private:
   // The model cannot be given the ids it has no embedding of, nor draw them.
@@ -66,6 +88,7 @@ class ServingImpl : public Serving {
     executor_->Release();
   }
 
+  std::vector<StartPhase> phases_;
   PlannedModel planned_;
   loader::PackedWeights weights_;
   std::unique_ptr<loader::Tokenizer> tokenizer_;
@@ -76,9 +99,7 @@ class ServingImpl : public Serving {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Serving>> Serving::Create(const ServingOptions& options) {
-  absl::StatusOr<PlannedModel> planned = PlanModel(options);
-  if (!planned.ok()) return planned.status();
-  auto serving = std::make_unique<ServingImpl>(std::move(*planned));
+  auto serving = std::make_unique<ServingImpl>();
   if (absl::Status status = serving->Start(options); !status.ok()) return status;
   return serving;
 }

@@ -3,6 +3,7 @@
 #define MNEME_ENGINE_SERVING_H_
 
 #include <memory>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
@@ -16,6 +17,12 @@ struct ServingOptions : ModelOptions {
   ScheduleOptions schedule;
 };
 
+// A part of starting, and how long it took.
+struct StartPhase {
+  const char* name = "";
+  double seconds = 0;
+};
+
 // Everything that serves one model. Owns checkpoint, weights, executor, tokenizer and engine.
 class Serving {
  public:
@@ -27,6 +34,8 @@ class Serving {
   virtual Engine& engine() = 0;
   virtual const loader::Checkpoint& checkpoint() const = 0;
   virtual const v1::Plan& plan() const = 0;
+  // What Create did, in order.
+  virtual const std::vector<StartPhase>& start_phases() const = 0;
 };
 
 }  // namespace mneme

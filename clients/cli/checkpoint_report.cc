@@ -8,6 +8,9 @@ namespace {
 
 using loader::Role;
 
+// Of a converted checkpoint: what would otherwise be computed at load.
+constexpr char kComputed[] = "computed";
+
 // Null for weights that are computed at load: the tensors they come from are counted by themselves.
 const char* ClassOf(Role role) {
   switch (role) {
@@ -39,9 +42,9 @@ const char* ClassOf(Role role) {
   }
 }
 
-void Count(const loader::StoredTensor& tensor, TensorCount* count) {
+void Count(const loader::StoredTensor& tensor, int64_t elements, TensorCount* count) {
   ++count->tensors;
-  count->elements += tensor.elements();
+  count->elements += elements;
   count->bytes += static_cast<int64_t>(tensor.bytes.size());
 }
 
@@ -75,21 +78,28 @@ int64_t ActiveParameters(const loader::ModelDescription& model, const Checkpoint
 
 CheckpointReport ReportOn(const loader::Checkpoint& checkpoint) {
   std::map<std::string, const char*> class_of_tensor;
+  std::map<std::string, int64_t> elements_of_padded;  // of tensors whose rows end in padding
   for (const auto& [id, source] : checkpoint.weights) {
+    if (source.computed != nullptr) class_of_tensor.emplace(source.computed->name, kComputed);
     const char* name = ClassOf(id.role);
     if (name == nullptr) continue;
     for (const loader::WeightSource::Part& part : source.parts) {
-      if (part.tensor != nullptr) class_of_tensor.emplace(part.tensor->name, name);
+      if (part.tensor == nullptr) continue;
+      class_of_tensor.emplace(part.tensor->name, name);
+      if (part.stride != 0) elements_of_padded[part.tensor->name] += part.rows * part.cols;
     }
   }
   CheckpointReport report;
   for (const auto& [name, tensor] : checkpoint.files->tensors()) {
     const auto found = class_of_tensor.find(name);
     const std::string tensor_class = found == class_of_tensor.end() ? "unused" : found->second;
-    Count(tensor, &report.classes[tensor_class]);
-    Count(tensor, &report.dtypes[loader::StoredDTypeName(tensor.dtype)]);
-    Count(tensor, &report.total);
-    if (tensor_class != "buffers") report.parameters += tensor.elements();
+    const auto padded = elements_of_padded.find(name);
+    const int64_t elements =
+        padded == elements_of_padded.end() ? tensor.elements() : padded->second;
+    Count(tensor, elements, &report.classes[tensor_class]);
+    Count(tensor, elements, &report.dtypes[loader::StoredDTypeName(tensor.dtype)]);
+    Count(tensor, elements, &report.total);
+    if (tensor_class != "buffers" && tensor_class != kComputed) report.parameters += elements;
   }
   report.active_parameters = ActiveParameters(checkpoint.model, report);
   return report;

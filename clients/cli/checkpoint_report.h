@@ -26,11 +26,12 @@ struct TensorCount {
 //   keys        product keys, their norms, Tucker cores
 //   value_rows  value tables with their pre-values
 //   buffers     not trained: shuffle permutations, Tucker directions
+//   computed    of a converted checkpoint: RoPE tables, norms of keys
 //   unused      in the file, but of no use to the model (a memory layer whose output is lost)
 struct CheckpointReport {
   std::map<std::string, TensorCount> classes;
   std::map<std::string, TensorCount> dtypes;  // by the file's name of it, "BF16"
-  // Elements of all classes but buffers.
+  // Elements of all classes but buffers and what is computed.
   int64_t parameters = 0;
   // Of these, what the computation of one token reads: of value tables the selected rows, of
   // experts the chosen ones, of an embedding that is no head one row, and nothing unused.

@@ -1,6 +1,14 @@
 #include "clients/cli/invocation.h"
 
+#include <unistd.h>
+
+#include <iostream>
+
 namespace mneme::cli {
+
+bool Invocation::StandardErrorIsTerminal() const {
+  return &err == &std::cerr && isatty(STDERR_FILENO) == 1;
+}
 
 int Fail(const Invocation& invocation, const std::string& verb, const absl::Status& status) {
   invocation.err << "mneme " << verb << ": " << absl::StatusCodeToString(status.code()) << ": "

@@ -26,6 +26,9 @@ struct Invocation {
   std::istream& in;
   std::ostream& out;
   std::ostream& err;
+
+  // Whether a person sees `err`: then a line may be drawn again and again.
+  bool StandardErrorIsTerminal() const;
 };
 
 // Prints "mneme VERB: CODE: message" to err; returns the exit status for it.

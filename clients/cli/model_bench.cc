@@ -201,6 +201,38 @@ absl::Status BenchRuntime(const ModelBenchOptions& options, int32_t vocab, runti
   return run("prefill", {1, 0, options.prefill});
 }
 
+absl::Status BenchPages(const ModelBenchOptions& options, int32_t vocab, runtime::Executor* mapped,
+                        runtime::Executor* copied, std::ostream& out) {
+  if (absl::Status s = Check(options, mapped->limits()); !s.ok()) return s;
+  const auto run = [&](const char* name, const BenchStep& shape) -> absl::Status {
+    StepTimes times[2];
+    std::vector<double> gains;
+    for (int32_t done = 0; done < options.steps; done += kStepsOfATurn) {
+      const int32_t steps = std::min(kStepsOfATurn, options.steps - done);
+      StepTimes turn[2];
+      // Who goes first alternates, for a machine's speed drifts.
+      const int first = done / kStepsOfATurn % 2;
+      for (const int which : {first, 1 - first}) {
+        runtime::Executor* executor = which == 0 ? mapped : copied;
+        absl::Status s = Turn(shape, vocab, steps, done == 0, executor, &turn[which]);
+        if (!s.ok()) return s;
+        auto& all = times[which].whole;
+        all.insert(all.end(), turn[which].whole.begin(), turn[which].whole.end());
+      }
+      gains.push_back(1 - Median(&turn[1].whole) / Median(&turn[0].whole));
+    }
+    out << absl::StrFormat("%-8s %4d x %-4d mapped %9.1f us  copied %9.1f us  gain %5.1f %%\n",
+                           name, shape.sequences, shape.rows, Median(&times[0].whole) * 1e6,
+                           Median(&times[1].whole) * 1e6, 100 * Median(&gains));
+    return absl::OkStatus();
+  };
+  for (int32_t batch : options.batches) {
+    if (absl::Status s = run("decode", {batch, options.context, 1}); !s.ok()) return s;
+  }
+  if (options.prefill == 0) return absl::OkStatus();
+  return run("prefill", {1, 0, options.prefill});
+}
+
 absl::Status BenchModel(const ModelBenchOptions& options, int32_t vocab,
                         runtime::Executor* executor, std::ostream& out) {
   if (absl::Status s = Check(options, executor->limits()); !s.ok()) return s;

@@ -48,6 +48,13 @@ absl::Status BenchModel(const ModelBenchOptions& options, int32_t vocab,
 absl::Status BenchRuntime(const ModelBenchOptions& options, int32_t vocab, runtime::Executor* real,
                           runtime::Executor* empty, std::ostream& out);
 
+// What it gains to have weights in huge pages: by turns some steps on `mapped` and as many on
+// `copied`, executors of one plan and one model of which one reads its weights where its files are
+// mapped, the other in copies (ModelOptions::huge_pages). Prints for each kind of step the medians,
+// and the median over turns of how much shorter the copies' are. Errors: those of BenchModel.
+absl::Status BenchPages(const ModelBenchOptions& options, int32_t vocab, runtime::Executor* mapped,
+                        runtime::Executor* copied, std::ostream& out);
+
 }  // namespace mneme::cli
 
 #endif  // MNEME_CLIENTS_CLI_MODEL_BENCH_H_

@@ -69,6 +69,10 @@ void ModelFlags::AddTo(FlagTable* flags, const std::string& model_help) {
              "A key of the model's config that Mneme does not know and that changes nothing.");
   flags->Add("weights", &weights, "f32|bf16|stored",
              "Widen weights to float32, round them to bfloat16, or take them as stored.");
+  flags->Add("huge-pages", &huge_pages,
+             "Copy a converted model's weights into memory of huge pages instead of serving them "
+             "where its files are mapped: slower to start, and memory of its own, for faster steps "
+             "(docs/serving.md).");
   flags->Add("isa", &isa, "portable|avx2|avx512|best", "The instruction set to use.");
   flags->Add("kernels", &kernels, "simd|reference",
              "The kernels to use; `reference` is the plain, slow definition of each.");
@@ -134,6 +138,7 @@ absl::StatusOr<ModelOptions> ModelFlags::ToOptions() const {
     return absl::InvalidArgumentError(
         absl::StrCat("--weights: '", weights, "' is none of f32, bf16, stored"));
   }
+  options.huge_pages = huge_pages;
   if (isa != "best") {
     options.isa = kernels::ParseIsa(isa);
     if (!options.isa.has_value()) {

@@ -16,6 +16,7 @@ struct ModelFlags {
   std::string model;
   std::vector<std::string> ignore_config_key;
   std::string weights = "stored";
+  bool huge_pages = false;
   std::string isa = "best";
   std::string kernels = "simd";
   int32_t max_step_tokens = 512;

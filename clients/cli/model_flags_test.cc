@@ -25,13 +25,14 @@ TEST(ModelFlagsTest, DefaultsAreTheEngines) {
   EXPECT_EQ(options->kv_block_tokens, defaults.kv_block_tokens);
   EXPECT_EQ(options->isa, defaults.isa);
   EXPECT_FALSE(options->round_to_bf16 || options->widen_to_f32 || options->reference_kernels);
+  EXPECT_FALSE(options->huge_pages);
 }
 
 TEST(ModelFlagsTest, EveryFlagArrives) {
   const absl::StatusOr<ModelOptions> options =
       Parse({"--model", "d", "--weights=bf16", "--isa=portable", "--kernels=reference",
              "--max-step-tokens=64", "--max-sequences=3", "--kv-cache-mb=5", "--kv-block-tokens=32",
-             "--max-model-len=100", "--memory-per-rank=7", "--ignore-config-key=a",
+             "--max-model-len=100", "--memory-per-rank=7", "--huge-pages", "--ignore-config-key=a",
              "--ignore-config-key=rope_scaling.b"});
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->model_directory, "d");
@@ -39,6 +40,7 @@ TEST(ModelFlagsTest, EveryFlagArrives) {
   EXPECT_TRUE(options->round_to_bf16);
   EXPECT_EQ(options->isa, kernels::Isa::kPortable);
   EXPECT_TRUE(options->reference_kernels);
+  EXPECT_TRUE(options->huge_pages);
   EXPECT_EQ(options->max_step_tokens, 64);
   EXPECT_EQ(options->max_sequences, 3);
   EXPECT_EQ(options->kv_cache_bytes, 5 << 20);

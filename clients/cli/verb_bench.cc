@@ -1,6 +1,10 @@
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "clients/cli/local_server.h"
 #include "clients/cli/model_bench.h"
 #include "clients/cli/model_flags.h"
 #include "clients/cli/shape_flags.h"
+#include "clients/cli/startup_bench.h"
 #include "clients/cli/verbs.h"
 #include "engine/make_executor.h"
 #include "engine/rank_weights.h"
@@ -48,6 +52,53 @@ absl::Status Bench(const Invocation& invocation, const ModelFlags& model, const 
   return BenchRuntime(bench, vocab, executor->get(), empty->get(), invocation.out);
 }
 
+// A converted model, mapped and copied.
+absl::Status Pages(const Invocation& invocation, ModelFlags model, ModelBenchOptions bench) {
+  const absl::StatusOr<std::string> directory = ModelOrDemo(model, invocation.executable);
+  if (!directory.ok()) return directory.status();
+  model.model = *directory;
+  model.huge_pages = false;
+  const absl::StatusOr<ModelOptions> mapped = model.ToOptions();
+  if (!mapped.ok()) return mapped.status();
+  ModelOptions copied = *mapped;
+  copied.huge_pages = true;
+  const absl::StatusOr<PlannedModel> planned = PlanModel(*mapped);
+  if (!planned.ok()) return planned.status();
+  absl::StatusOr<loader::PackedWeights> weights[] = {Weights(*planned, *mapped),
+                                                     Weights(*planned, copied)};
+  for (const auto& packed : weights) {
+    if (!packed.ok()) return packed.status();
+  }
+  const auto reads_mapped = MakeExecutor(*planned, *weights[0], *mapped, kSeed);
+  if (!reads_mapped.ok()) return reads_mapped.status();
+  const auto reads_copied = MakeExecutor(*planned, *weights[1], copied, kSeed);
+  if (!reads_copied.ok()) return reads_copied.status();
+  invocation.out << absl::StrFormat(
+      "%.2f GB of copies beside %.2f GB of files, %d ranks\n",
+      static_cast<double>(weights[1]->owned_bytes()) / 1e9,
+      static_cast<double>(planned->checkpoint.files->file_bytes()) / 1e9,
+      planned->plan.cluster().ranks());
+  const auto vocab = static_cast<int32_t>(planned->checkpoint.model.vocab_size);
+  return BenchPages(bench, vocab, reads_mapped->get(), reads_copied->get(), invocation.out);
+}
+
+absl::Status Startup(const Invocation& invocation, const ModelFlags& model,
+                     const std::string& folder, int32_t runs) {
+  absl::StatusOr<std::string> directory = folder.empty() ? ModelOrDemo(model, invocation.executable)
+                                                         : MakeStartupModel(folder, invocation.out);
+  if (!directory.ok()) return directory.status();
+  StartupOptions options;
+  options.executable = "/proc/self/exe";
+  options.model = *std::move(directory);
+  options.runs = runs;
+  options.arguments = {absl::StrCat("--ranks=", model.processes > 0 ? 0 : model.ranks),
+                       absl::StrCat("--processes=", model.processes),
+                       absl::StrCat("--max-model-len=", model.max_model_len),
+                       absl::StrCat("--weights=", model.weights)};
+  if (model.huge_pages) options.arguments.emplace_back("--huge-pages");
+  return BenchStartup(options, invocation.out);
+}
+
 }  // namespace
 
 int RunBench(const Invocation& invocation) {
@@ -56,10 +107,16 @@ int RunBench(const Invocation& invocation) {
   ModelBenchOptions bench;
   int32_t batch = 0;
   bool empty_operators = false;
-  FlagTable flags("bench", "model",
-                  "Times the steps of a model without schedule and gRPC: decode at several batch "
-                  "sizes and a prefill, with the bytes read, the machine's limit and the time by "
-                  "operator. A shape gets made-up weights.");
+  int32_t runs = 5;
+  std::string folder;
+  FlagTable flags(
+      "bench", "model|pages|startup",
+      "Times the steps of a model without schedule and gRPC: decode at several batch "
+      "sizes and a prefill, with the bytes read, the machine's limit and the time by "
+      "operator. A shape gets made-up weights. `bench startup` times `serve` instead, from "
+      "its exec to the first token, with the model's files in the page cache. `bench "
+      "pages` times steps by turns with a converted model's weights mapped and in "
+      "copies on huge pages.");
   model.AddTo(&flags, "The checkpoint. Without it and --shape: the demo model.");
   shape.AddTo(&flags);
   flags.Add("batch", &batch, {0, 4096}, "B", "Sequences of a decode step; 0: 1, 8 and 32.");
@@ -67,15 +124,30 @@ int RunBench(const Invocation& invocation) {
             "Tokens that each sequence has before a decode step.");
   flags.Add("prefill", &bench.prefill, {0, 1 << 20}, "N", "Tokens of the prefill; 0: none.");
   flags.Add("steps", &bench.steps, {1, 1 << 20}, "N", "Steps of each kind.");
+  flags.Add(
+      "made-up", &folder, "DIR",
+      "`bench startup` of a model of 4 GB that it makes in this folder, which takes some 5 GB "
+      "of disk and is used again.");
+  flags.Add("runs", &runs, {1, 1000}, "N", "Starts of `bench startup`.");
   flags.Add("empty-operators", &empty_operators,
             "Measure the runtime's own cost instead: steps by turns as they are and with operators "
             "that do nothing, though ranks exchange.");
   int exit_status = 0;
   if (!ParseFlags(invocation, &flags, 1, &exit_status)) return exit_status;
-  if (flags.positionals() != std::vector<std::string>{"model"}) {
-    return Fail(invocation, "bench", absl::InvalidArgumentError("what to measure: `bench model`"));
+  const std::vector<std::string>& what = flags.positionals();
+  if (what == std::vector<std::string>{"startup"}) {
+    const absl::Status status = Startup(invocation, model, folder, runs);
+    return status.ok() ? 0 : Fail(invocation, "bench", status);
   }
   if (batch > 0) bench.batches = {batch};
+  if (what == std::vector<std::string>{"pages"}) {
+    const absl::Status status = Pages(invocation, model, bench);
+    return status.ok() ? 0 : Fail(invocation, "bench", status);
+  }
+  if (what != std::vector<std::string>{"model"}) {
+    return Fail(invocation, "bench",
+                absl::InvalidArgumentError("what to measure: model, pages or startup"));
+  }
   const absl::Status status = Bench(invocation, model, shape, bench, empty_operators);
   return status.ok() ? 0 : Fail(invocation, "bench", status);
 }

@@ -6,6 +6,7 @@
 
 #include "clients/cli/checkpoint_report.h"
 #include "clients/cli/verbs.h"
+#include "clients/cli/verify_run.h"
 #include "loader/checkpoint/checkpoint.h"
 #include "loader/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
@@ -180,6 +181,7 @@ void PrintText(const Inspected& inspected, std::ostream& out) {
 int RunInspect(const Invocation& invocation) {
   std::string directory;
   std::vector<std::string> ignored;
+  std::string verified;
   bool json = false;
   FlagTable flags("inspect", "",
                   "Says what a checkpoint holds: architecture, parameters and bytes by class, "
@@ -187,13 +189,20 @@ int RunInspect(const Invocation& invocation) {
   flags.Add("model", &directory, "DIR", "The checkpoint.");
   flags.Add("ignore-config-key", &ignored, "KEY",
             "A key of the config that Mneme does not know and that changes nothing.");
+  flags.Add("verify", &verified, "DIR",
+            "In place of --model: a folder that `convert` wrote, of which every byte is compared "
+            "with the checksums of its manifest.");
   flags.Add("json", &json, "One JSON object; for a refused checkpoint with the key \"refused\".");
   int exit_status = 0;
   if (!ParseFlags(invocation, &flags, 0, &exit_status)) return exit_status;
-  if (directory.empty()) {
-    invocation.err << "mneme inspect: --model is needed" << std::endl;
+  if (directory.empty() == verified.empty()) {
+    invocation.err << "mneme inspect: "
+                   << (directory.empty() ? "--model is needed"
+                                         : "--model and --verify do not go together")
+                   << std::endl;
     return kExitUsage;
   }
+  if (!verified.empty()) return RunVerify(invocation, verified, json);
   const absl::StatusOr<Inspected> inspected =
       Inspect(directory, {.ignored_config_keys = {ignored.begin(), ignored.end()}});
   if (!inspected.ok()) {

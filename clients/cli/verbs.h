@@ -13,6 +13,7 @@ int RunEval(const Invocation& invocation);
 int RunPlan(const Invocation& invocation);
 int RunCalibrate(const Invocation& invocation);
 int RunInspect(const Invocation& invocation);
+int RunConvert(const Invocation& invocation);
 int RunTokenize(const Invocation& invocation);
 int RunDetokenize(const Invocation& invocation);
 int RunDemo(const Invocation& invocation);
@@ -30,6 +31,7 @@ inline constexpr Verb kVerbs[] = {
     {"plan", "how a model would run: operators, memory, bytes per token", RunPlan},
     {"calibrate", "measure this machine for the planner", RunCalibrate},
     {"inspect", "what a checkpoint holds, or why it is refused", RunInspect},
+    {"convert", "write a checkpoint in the form it is served in", RunConvert},
     {"tokenize", "texts to token ids", RunTokenize},
     {"detokenize", "token ids to texts", RunDetokenize},
     {"rank", "serve one rank of a model to its front process (started by it)", RunRank},

@@ -1,7 +1,10 @@
 #include "engine/plan/expected_load.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <map>
+#include <mutex>
 #include <vector>
 
 namespace mneme::plan {
@@ -91,20 +94,29 @@ double WithinExactly(int64_t items, int32_t ranks, int64_t m) {
   return static_cast<int64_t>(all.size()) > items ? static_cast<double>(all[items]) / sum : 0;
 }
 
-double WithinNearly(int64_t items, int32_t ranks, int64_t m) {
-  const double n = static_cast<double>(items);
-  double below = 0;
-  for (int64_t j = 0; j <= m; ++j) {
-    const double k = static_cast<double>(j);
-    below += std::exp(std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1) -
-                      k * std::log(ranks) + (n - k) * std::log1p(-1.0 / ranks));
+// The same for ever larger m, as if ranks were independent: each is a binomial variable.
+class WithinNearly {
+ public:
+  WithinNearly(int64_t items, int32_t ranks) : n_(static_cast<double>(items)), ranks_(ranks) {}
+
+  // REQUIRES: m is one more than in the last call, 0 in the first.
+  double Next(int64_t m) {
+    const double k = static_cast<double>(m);
+    below_ += std::exp(all_ - std::lgamma(k + 1) - std::lgamma(n_ - k + 1) - k * log_ranks_ +
+                       (n_ - k) * log_others_);
+    return std::pow(std::min(1.0, below_), ranks_);
   }
-  return std::pow(std::min(1.0, below), ranks);
-}
 
-}  // namespace
+ private:
+  const double n_;
+  const int32_t ranks_;
+  const double all_ = std::lgamma(n_ + 1);
+  const double log_ranks_ = std::log(ranks_);
+  const double log_others_ = std::log1p(-1.0 / ranks_);
+  double below_ = 0;  // the chance that one rank has at most m
+};
 
-Load ActiveExperts(int64_t experts, int64_t top_k, int32_t ranks, int64_t tokens) {
+Load ComputeActiveExperts(int64_t experts, int64_t top_k, int32_t ranks, int64_t tokens) {
   const Row active = ActiveDistribution(experts, top_k, tokens);
   long double mean = 0;
   for (int64_t n = 0; n <= experts; ++n) mean += active[n] * static_cast<long double>(n);
@@ -131,10 +143,10 @@ Load ActiveExperts(int64_t experts, int64_t top_k, int32_t ranks, int64_t tokens
   return load;
 }
 
-Load ExpertUses(int64_t experts, int64_t top_k, int32_t ranks, int64_t tokens) {
+Load ComputeExpertUses(int64_t experts, int64_t top_k, int32_t ranks, int64_t tokens) {
   const double mean = static_cast<double>(tokens * top_k) / ranks;
   if (ranks == 1) return {mean, mean};
-  if (tokens == 1) return ActiveExperts(experts, top_k, ranks, 1);
+  if (tokens == 1) return ComputeActiveExperts(experts, top_k, ranks, 1);
   // Of one token on one rank: hypergeometric. Ranks are correlated by -1 / (ranks - 1).
   const double variance = static_cast<double>(top_k) / ranks * (1 - 1.0 / ranks) *
                           static_cast<double>(experts - top_k) /
@@ -143,19 +155,68 @@ Load ExpertUses(int64_t experts, int64_t top_k, int32_t ranks, int64_t tokens) {
   return {mean, mean + NormalMaximum(ranks) * spread};
 }
 
-Load SpreadItems(int64_t items, int32_t ranks) {
+Load ComputeSpreadItems(int64_t items, int32_t ranks) {
   const double mean = static_cast<double>(items) / ranks;
   if (ranks == 1 || items == 0) return {mean, mean};
   double maximum = 0;
+  WithinNearly nearly(items, ranks);
   for (int64_t m = 0; m < items; ++m) {
+    const double within = items > kMostExact ? nearly.Next(m) : 0;
     // With so few a rank, some rank has more.
     const double above = m * ranks < items     ? 1
                          : items <= kMostExact ? 1 - WithinExactly(items, ranks, m)
-                                               : 1 - WithinNearly(items, ranks, m);
+                                               : 1 - within;
     maximum += std::max(0.0, above);
     if (above < 1e-9) break;
   }
   return {mean, maximum};
+}
+
+// What a function gives, kept by its arguments: a search for layouts asks the same of every layer,
+// and again for every signature and number of ranks. Thread safe.
+class Memo {
+ public:
+  using Key = std::array<int64_t, 4>;
+
+  template <class Compute>
+  Load Get(const Key& key, const Compute& compute) {
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = kept_.find(key);
+      if (found != kept_.end()) return found->second;
+    }
+    const Load load = compute();
+    const std::lock_guard lock(mutex_);
+    // Far more than a search asks for; a process that plans for good must not grow for good.
+    if (kept_.size() >= kMostKept) kept_.clear();
+    kept_.emplace(key, load);
+    return load;
+  }
+
+ private:
+  static constexpr size_t kMostKept = 4096;
+
+  std::mutex mutex_;
+  std::map<Key, Load> kept_;
+};
+
+}  // namespace
+
+Load ActiveExperts(int64_t experts, int64_t top_k, int32_t ranks, int64_t tokens) {
+  static auto* const memo = new Memo;
+  return memo->Get({experts, top_k, ranks, tokens},
+                   [&] { return ComputeActiveExperts(experts, top_k, ranks, tokens); });
+}
+
+Load ExpertUses(int64_t experts, int64_t top_k, int32_t ranks, int64_t tokens) {
+  static auto* const memo = new Memo;
+  return memo->Get({experts, top_k, ranks, tokens},
+                   [&] { return ComputeExpertUses(experts, top_k, ranks, tokens); });
+}
+
+Load SpreadItems(int64_t items, int32_t ranks) {
+  static auto* const memo = new Memo;
+  return memo->Get({items, ranks}, [&] { return ComputeSpreadItems(items, ranks); });
 }
 
 }  // namespace mneme::plan

@@ -81,6 +81,7 @@ absl::StatusOr<RankModel> LoadRankModel(const v1::RankSetup& setup) {
   ModelOptions options;
   options.round_to_bf16 = setup.round_to_bf16();
   options.widen_to_f32 = setup.widen_to_f32();
+  options.huge_pages = setup.huge_pages();
   absl::StatusOr<loader::PackedWeights> weights =
       setup.source().shape().empty() ? PackRank(*planned, options, setup.rank())
                                      : GenerateRank(*planned, setup.source().seed(), setup.rank());

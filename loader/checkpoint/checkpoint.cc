@@ -7,6 +7,7 @@
 #include "loader/families/hf_weights.h"
 #include "loader/families/olmo.h"
 #include "loader/files/mapped_file.h"
+#include "loader/native/native_checkpoint.h"
 #include "loader/safetensors/safetensors.h"
 #include "loader/safetensors/sharded_safetensors.h"
 #include "loader/torch_pickle/torch_checkpoint.h"
@@ -58,7 +59,6 @@ absl::StatusOr<OpenFiles> OpenHfTensors(const std::string& directory) {
   return OpenFiles{index, *std::move(files)};
 }
 
-// What `file` of the directory is about, and its tensors.
 absl::StatusOr<FamilyModel> InspectOlmoFolder(const std::string& config_path,
                                               const InspectOptions& options,
                                               Checkpoint* checkpoint) {
@@ -71,17 +71,70 @@ absl::StatusOr<FamilyModel> InspectOlmoFolder(const std::string& config_path,
   return InspectOlmo(*config, *checkpoint->files, opened->path);
 }
 
+// The model that a config describes, whatever tensors there are.
+absl::StatusOr<ModelDescription> ReadModelConfig(const std::string& path,
+                                                 const InspectOptions& options) {
+  if (path.ends_with(".yaml")) {
+    absl::StatusOr<OlmoConfig> olmo = ReadOlmoConfig(path, options.ignored_config_keys);
+    if (!olmo.ok()) return olmo.status();
+    return std::move(olmo->model);
+  }
+  const absl::StatusOr<std::string> text = ReadSmallFile(path, kMaxHfConfigBytes);
+  if (!text.ok()) return text.status();
+  return ParseHfConfig(*text, path, options.ignored_config_keys);
+}
+
 absl::StatusOr<FamilyModel> InspectHfFolder(const std::string& config_path,
                                             const InspectOptions& options, Checkpoint* checkpoint) {
-  const absl::StatusOr<std::string> text = ReadSmallFile(config_path, kMaxHfConfigBytes);
-  if (!text.ok()) return text.status();
-  const absl::StatusOr<ModelDescription> model =
-      ParseHfConfig(*text, config_path, options.ignored_config_keys);
+  const absl::StatusOr<ModelDescription> model = ReadModelConfig(config_path, options);
   if (!model.ok()) return model.status();
   absl::StatusOr<OpenFiles> opened = OpenHfTensors(checkpoint->directory);
   if (!opened.ok()) return opened.status();
   checkpoint->files = std::move(opened->files);
   return MapHfWeights(*model, *checkpoint->files, opened->path);
+}
+
+bool SameTensor(const WeightSources& weights, const WeightId& a, const WeightId& b) {
+  const auto first = weights.find(a);
+  const auto second = weights.find(b);
+  return first != weights.end() && second != weights.end() && !first->second.parts.empty() &&
+         !second->second.parts.empty() &&
+         first->second.parts[0].tensor == second->second.parts[0].tensor;
+}
+
+absl::StatusOr<FamilyModel> InspectNativeFolder(Checkpoint* checkpoint) {
+  absl::StatusOr<NativeCheckpoint> native = OpenNative(checkpoint->directory);
+  if (!native.ok()) return native.status();
+  // And what the conversion was told to ignore.
+  InspectOptions& both = checkpoint->options;
+  both.ignored_config_keys.insert(native->manifest.ignored_config_keys.begin(),
+                                  native->manifest.ignored_config_keys.end());
+  const std::string& config = native->manifest.config;
+  absl::StatusOr<ModelDescription> model =
+      ReadModelConfig(absl::StrCat(checkpoint->directory, "/", config), both);
+  if (!model.ok()) return model.status();
+  checkpoint->texts = {config, kManifestName};
+  checkpoint->files = std::move(native->files);
+  // In the Hugging Face layout that is for the tensors to say.
+  model->tied_head = SameTensor(native->weights, {Role::kHead}, {Role::kEmbedding});
+  return FamilyModel{.model = *std::move(model), .weights = std::move(native->weights)};
+}
+
+// What the folder is, and its tensors.
+absl::StatusOr<FamilyModel> InspectFolder(const InspectOptions& options, Checkpoint* checkpoint) {
+  const std::string& directory = checkpoint->directory;
+  if (IsNative(directory)) return InspectNativeFolder(checkpoint);
+  if (absl::Status status = CheckUnfinished(directory); !status.ok()) return status;
+  for (const char* name : {"config.yaml", "config.json"}) {
+    const std::string path = absl::StrCat(directory, "/", name);
+    if (!FileExists(path)) continue;
+    checkpoint->texts = {name};
+    return path.ends_with(".yaml") ? InspectOlmoFolder(path, options, checkpoint)
+                                   : InspectHfFolder(path, options, checkpoint);
+  }
+  return absl::NotFoundError(absl::StrCat(directory, FileExists(directory)
+                                                         ? ": has no config.yaml and no config.json"
+                                                         : ": no such folder"));
 }
 
 }  // namespace
@@ -91,16 +144,7 @@ absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory,
   Checkpoint checkpoint;
   checkpoint.directory = directory;
   checkpoint.options = options;
-  const bool olmo = FileExists(directory + "/config.yaml");
-  checkpoint.config_file = olmo ? "config.yaml" : "config.json";
-  const std::string config_path = absl::StrCat(directory, "/", checkpoint.config_file);
-  if (!FileExists(config_path)) {
-    return absl::NotFoundError(
-        absl::StrCat(directory, FileExists(directory) ? ": has no config.yaml and no config.json"
-                                                      : ": no such folder"));
-  }
-  absl::StatusOr<FamilyModel> family = olmo ? InspectOlmoFolder(config_path, options, &checkpoint)
-                                            : InspectHfFolder(config_path, options, &checkpoint);
+  absl::StatusOr<FamilyModel> family = InspectFolder(options, &checkpoint);
   if (!family.ok()) return family.status();
   checkpoint.model = std::move(family->model);
   checkpoint.weights = std::move(family->weights);

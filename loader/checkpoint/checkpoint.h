@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "loader/checkpoint/stored_tensor.h"
@@ -24,8 +25,10 @@ struct InspectOptions {
 
 struct Checkpoint {
   std::string directory;
-  std::string config_file;  // its name inside the directory
-  InspectOptions options;   // it was inspected with
+  InspectOptions options;  // it was inspected with
+  // Files of the folder, beside those of tensors, whose texts say what the model is: its config,
+  // a native checkpoint's manifest.
+  std::vector<std::string> texts = {"config.yaml"};
   ModelDescription model;
   GenerationDefaults generation;  // from its generation_config.json, if there is one
   WeightSources weights;
@@ -33,10 +36,11 @@ struct Checkpoint {
 };
 
 // Reads the config and the headers of the checkpoint in `directory`, checks every tensor's
-// presence, dtype and shape, and that shuffles are permutations, and finds every weight. Errors
-// (INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION) name the file, the tensor or field, and the
-// values.
-// A folder of the OLMo training format (config.yaml) or of Hugging Face's (config.json).
+// presence, dtype and shape, and that shuffles are permutations, and finds every weight. A folder
+// of the OLMo training format (config.yaml), of Hugging Face's (config.json), or a native
+// checkpoint (a folder with a manifest, docs/native-format.md), of which no weight is read, so
+// shuffles are taken as they are. Errors (INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION) name
+// the file, the tensor or field, and the values.
 absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory,
                                              const InspectOptions& options = {});
 

@@ -14,11 +14,14 @@
 namespace mneme::loader {
 namespace {
 
-constexpr int64_t kMostConfigBytes = int64_t{16} << 20;
+constexpr int64_t kMostTextBytes = int64_t{100} << 20;  // of a manifest
 
 std::string Hash(const std::string& bytes) {
   return absl::StrCat(absl::Hex(XXH3_64bits(bytes.data(), bytes.size()), absl::kZeroPad16));
 }
+
+// By its name: what is compared may be another process's.
+bool IsText(const std::string& name) { return name.ends_with(".yaml") || name.ends_with(".json"); }
 
 std::string BaseName(const std::string& path) {
   return std::filesystem::path(path).filename().string();
@@ -28,10 +31,12 @@ std::string BaseName(const std::string& path) {
 
 absl::StatusOr<std::vector<FileIdentity>> IdentifyFiles(const Checkpoint& checkpoint) {
   std::vector<FileIdentity> files;
-  const std::string config = absl::StrCat(checkpoint.directory, "/", checkpoint.config_file);
-  const absl::StatusOr<std::string> text = ReadSmallFile(config, kMostConfigBytes);
-  if (!text.ok()) return text.status();
-  files.push_back({BaseName(config), static_cast<int64_t>(text->size()), Hash(*text)});
+  for (const std::string& name : checkpoint.texts) {
+    const absl::StatusOr<std::string> text =
+        ReadSmallFile(absl::StrCat(checkpoint.directory, "/", name), kMostTextBytes);
+    if (!text.ok()) return text.status();
+    files.push_back({name, static_cast<int64_t>(text->size()), Hash(*text)});
+  }
   std::map<std::string, std::string> headers;  // by path
   for (const auto& [name, tensor] : checkpoint.files->tensors()) {
     absl::StrAppend(&headers[tensor.file], name, " ", tensor.Describe(), " at ", tensor.place,
@@ -57,8 +62,8 @@ std::string FileDifference(const std::vector<FileIdentity>& here,
                           " bytes there");
     }
     if (theirs->hash != mine.hash) {
-      return absl::StrCat(mine.name, ": its ", mine.name.starts_with("config.") ? "text" : "header",
-                          " has hash ", mine.hash, " here, ", theirs->hash, " there");
+      return absl::StrCat(mine.name, ": its ", IsText(mine.name) ? "text" : "header", " has hash ",
+                          mine.hash, " here, ", theirs->hash, " there");
     }
   }
   for (const FileIdentity& theirs : there) {

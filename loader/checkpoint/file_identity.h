@@ -15,14 +15,15 @@ namespace mneme::loader {
 struct FileIdentity {
   std::string name;  // inside the checkpoint's folder
   int64_t bytes = 0;
-  // 16 hexadecimal digits (XXH3): of a config all of it; of a file of tensors their names, types,
-  // shapes and places. The elements are not read.
+  // 16 hexadecimal digits (XXH3): of a config or manifest all of it; of a file of tensors their
+  // names, types, shapes and places. The elements are not read; a manifest has their checksums, and
+  // the conversion they are of.
   std::string hash;
 
   bool operator==(const FileIdentity&) const = default;
 };
 
-// Of the config and the files of tensors, by name. Errors name the file.
+// Of the checkpoint's texts and its files of tensors. Errors name the file.
 absl::StatusOr<std::vector<FileIdentity>> IdentifyFiles(const Checkpoint& checkpoint);
 
 // Empty, or the first file in which they differ and how: "model.safetensors: 10 bytes here, 12

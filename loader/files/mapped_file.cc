@@ -22,58 +22,130 @@ absl::Status SystemError(const std::string& path, const char* doing, int error) 
   return absl::UnavailableError(message);
 }
 
-// An open file descriptor, closed at the end of the scope.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
+constexpr uintptr_t kHugePage = uintptr_t{2} << 20;
 
- private:
-  int fd_;
-};
+uintptr_t PageBytes() { return static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)); }
+
+absl::Status CheckPieces(const std::vector<MappedRange::Piece>& pieces) {
+  const auto page = static_cast<int64_t>(PageBytes());
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const MappedRange::Piece& piece = pieces[i];
+    const std::string where =
+        absl::StrCat(piece.file->path(), ": ", piece.bytes, " bytes at ", piece.offset);
+    if (piece.offset < 0 || piece.bytes < 0 || piece.offset > piece.file->bytes() ||
+        piece.bytes > piece.file->bytes() - piece.offset) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, " reach beyond the file, which has ", piece.file->bytes()));
+    }
+    if (piece.offset % page != 0 || (i + 1 < pieces.size() && piece.bytes % page != 0)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          where, " do not begin and end at multiples of a page, which has ", page, " bytes"));
+    }
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
-absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
+absl::StatusOr<OpenFile> OpenFile::Open(const std::string& path) {
+  OpenFile file;
   // O_NONBLOCK: opening a pipe that nobody writes must not hang.
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.get() < 0) return SystemError(path, "open", errno);
+  file.fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file.fd_ < 0) return SystemError(path, "open", errno);
   struct stat status;
-  if (fstat(file.get(), &status) != 0) return SystemError(path, "stat", errno);
+  if (fstat(file.fd_, &status) != 0) return SystemError(path, "stat", errno);
   if (!S_ISREG(status.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": not a regular file"));
   }
-  MappedFile mapped;
-  if (status.st_size == 0) return mapped;
-  const size_t size = static_cast<size_t>(status.st_size);
-  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
-  if (data == MAP_FAILED) return SystemError(path, "map", errno);
-  mapped.bytes_ = {static_cast<const uint8_t*>(data), size};
-  return mapped;
+  file.path_ = path;
+  file.bytes_ = status.st_size;
+  return file;
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
+OpenFile::OpenFile(OpenFile&& other) noexcept { *this = std::move(other); }
 
-MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+OpenFile& OpenFile::operator=(OpenFile&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  std::swap(path_, other.path_);
   std::swap(bytes_, other.bytes_);
   return *this;
 }
 
-MappedFile::~MappedFile() {
-  if (!bytes_.empty()) munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
+OpenFile::~OpenFile() {
+  if (fd_ >= 0) close(fd_);
 }
 
-void MappedFile::DropPages(std::span<const uint8_t> part) const {
+absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
+  const absl::StatusOr<OpenFile> file = OpenFile::Open(path);
+  if (!file.ok()) return file.status();
+  return Map(*file);
+}
+
+absl::StatusOr<MappedFile> MappedFile::Map(const OpenFile& file) {
+  absl::StatusOr<MappedRange> range = MappedRange::Map({{&file, 0, file.bytes()}});
+  if (!range.ok()) return range.status();
+  MappedFile mapped;
+  mapped.range_ = *std::move(range);
+  return mapped;
+}
+
+absl::StatusOr<MappedRange> MappedRange::Map(const std::vector<Piece>& pieces) {
+  if (absl::Status status = CheckPieces(pieces); !status.ok()) return status;
+  size_t size = 0;
+  for (const Piece& piece : pieces) size += static_cast<size_t>(piece.bytes);
+  MappedRange range;
+  if (size == 0) return range;
+  // One huge page more than needed holds a beginning at a multiple of one: where the page cache has
+  // a file's offset in a huge page, the kernel maps it as one.
+  const size_t reserve = size + kHugePage;
+  void* reserved =
+      mmap(nullptr, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (reserved == MAP_FAILED) return SystemError(pieces[0].file->path(), "reserve memory", errno);
+  range.reserved_ = reserved;
+  range.reserved_bytes_ = reserve;
+  const uintptr_t address = reinterpret_cast<uintptr_t>(reserved);
+  auto* next = static_cast<uint8_t*>(reserved) + (kHugePage - address % kHugePage) % kHugePage;
+  range.bytes_ = {next, size};
+  for (const Piece& piece : pieces) {
+    if (piece.bytes == 0) continue;
+    const size_t bytes = static_cast<size_t>(piece.bytes);
+    void* data = mmap(next, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, piece.file->descriptor(),
+                      piece.offset);
+    if (data == MAP_FAILED) return SystemError(piece.file->path(), "map", errno);
+    range.entries_.emplace_back(std::span<const uint8_t>(next, bytes), piece.file->path(),
+                                piece.offset);
+    next += bytes;
+  }
+  return range;
+}
+
+void MappedFile::ReadInHugePages() const {
+  const std::span<const uint8_t> all = bytes();
+  // Advice: where it is not taken, pages are what the system's readahead makes them.
+  if (!all.empty()) madvise(const_cast<uint8_t*>(all.data()), all.size(), MADV_HUGEPAGE);
+}
+
+MappedRange::MappedRange(MappedRange&& other) noexcept { *this = std::move(other); }
+
+MappedRange& MappedRange::operator=(MappedRange&& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  std::swap(reserved_, other.reserved_);
+  std::swap(reserved_bytes_, other.reserved_bytes_);
+  std::swap(entries_, other.entries_);
+  return *this;
+}
+
+MappedRange::~MappedRange() {
+  entries_.clear();
+  if (reserved_ != nullptr) munmap(reserved_, reserved_bytes_);
+}
+
+void MappedRange::DropPages(std::span<const uint8_t> part) const {
   if (part.empty() || part.data() < bytes_.data() ||
       part.data() + part.size() > bytes_.data() + bytes_.size()) {
     return;
   }
-  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t page = PageBytes();
   const uintptr_t begin = reinterpret_cast<uintptr_t>(part.data());
   const uintptr_t first = (begin + page - 1) / page * page;
   const uintptr_t last = (begin + part.size()) / page * page;
@@ -83,24 +155,19 @@ void MappedFile::DropPages(std::span<const uint8_t> part) const {
 }
 
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path, int64_t max_bytes) {
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.get() < 0) return SystemError(path, "open", errno);
-  struct stat status;
-  if (fstat(file.get(), &status) != 0) return SystemError(path, "stat", errno);
-  if (!S_ISREG(status.st_mode)) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": not a regular file"));
+  const absl::StatusOr<OpenFile> file = OpenFile::Open(path);
+  if (!file.ok()) return file.status();
+  if (file->bytes() > max_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": has ", file->bytes(), " bytes; at most ", max_bytes, " are allowed"));
   }
-  if (status.st_size > max_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": has ", status.st_size,
-                                                   " bytes; at most ", max_bytes, " are allowed"));
-  }
-  std::string text(static_cast<size_t>(status.st_size), '\0');
+  std::string text(static_cast<size_t>(file->bytes()), '\0');
   size_t done = 0;
   while (done < text.size()) {
-    const ssize_t count = read(file.get(), text.data() + done, text.size() - done);
+    const ssize_t count = read(file->descriptor(), text.data() + done, text.size() - done);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return SystemError(path, "read", errno);
-    if (count == 0) break;  // cut short since fstat
+    if (count == 0) break;  // cut short since it was opened
     done += static_cast<size_t>(count);
   }
   text.resize(done);

@@ -1,30 +1,61 @@
-// A regular file mapped read-only, and small files read whole.
+// Regular files mapped read-only, and small files read whole.
 #ifndef MNEME_LOADER_FILES_MAPPED_FILE_H_
 #define MNEME_LOADER_FILES_MAPPED_FILE_H_
 
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "loader/files/mapping_registry.h"
 
 namespace mneme::loader {
 
-// Owner of a mapping. Movable; the bytes stay where they are when it moves. A file that another
-// process cuts short while it is mapped raises SIGBUS on access: checkpoints must be replaced by
-// renaming, never overwritten in place. Safe to read from several threads.
-class MappedFile {
+// A regular file that is open for reading: what is mapped of it is of one file, whatever happens to
+// its name. Movable; closed in the destructor, which leaves mappings as they are.
+class OpenFile {
  public:
   // NOT_FOUND where there is no such file, INVALID_ARGUMENT for what is no regular file, else the
-  // system's error; all name the path. An empty file maps to no bytes.
-  static absl::StatusOr<MappedFile> Open(const std::string& path);
-  MappedFile() = default;
-  MappedFile(MappedFile&& other) noexcept;
-  MappedFile& operator=(MappedFile&& other) noexcept;
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-  ~MappedFile();
+  // system's error; all name the path.
+  static absl::StatusOr<OpenFile> Open(const std::string& path);
+  OpenFile() = default;
+  OpenFile(OpenFile&& other) noexcept;
+  OpenFile& operator=(OpenFile&& other) noexcept;
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  ~OpenFile();
+
+  const std::string& path() const { return path_; }
+  int64_t bytes() const { return bytes_; }  // when it was opened
+  int descriptor() const { return fd_; }
+
+ private:
+  int fd_ = -1;
+  std::string path_;
+  int64_t bytes_ = 0;
+};
+
+// Pieces of files in one range of addresses, one behind the other: what a writer had to spread over
+// several files is read as one. Movable; the bytes stay where they are when it moves.
+class MappedRange {
+ public:
+  struct Piece {
+    const OpenFile* file = nullptr;  // needed by Map only
+    int64_t offset = 0;
+    int64_t bytes = 0;
+  };
+  // The range begins at a multiple of 2 MiB. INVALID_ARGUMENT names file and values where a piece
+  // reaches beyond its file, or where a page would be shared: every offset, and every size but the
+  // last, is a multiple of the page size. RESOURCE_EXHAUSTED when the system has no such range.
+  static absl::StatusOr<MappedRange> Map(const std::vector<Piece>& pieces);
+  MappedRange() = default;
+  MappedRange(MappedRange&& other) noexcept;
+  MappedRange& operator=(MappedRange&& other) noexcept;
+  MappedRange(const MappedRange&) = delete;
+  MappedRange& operator=(const MappedRange&) = delete;
+  ~MappedRange();
 
   std::span<const uint8_t> bytes() const { return bytes_; }
   // Gives back the memory of the whole pages inside `part`; they are read again when touched again.
@@ -33,6 +64,31 @@ class MappedFile {
 
  private:
   std::span<const uint8_t> bytes_;
+  void* reserved_ = nullptr;  // what the range lies in
+  size_t reserved_bytes_ = 0;
+  std::vector<MappingEntry> entries_;
+};
+
+// Owner of a mapping of a whole file. Movable; the bytes stay where they are when it moves. A file
+// that another process cuts short while it is mapped raises SIGBUS on access (mapping_registry.h):
+// checkpoints must be replaced by renaming, never overwritten in place. Safe to read from several
+// threads.
+class MappedFile {
+ public:
+  // Errors: those of OpenFile::Open. An empty file maps to no bytes.
+  static absl::StatusOr<MappedFile> Open(const std::string& path);
+  static absl::StatusOr<MappedFile> Map(const OpenFile& file);
+  MappedFile() = default;
+
+  std::span<const uint8_t> bytes() const { return range_.bytes(); }
+  // As MappedRange's.
+  void DropPages(std::span<const uint8_t> part) const { range_.DropPages(part); }
+  // What is read from the disk from now on comes in pieces of 2 MiB where the system can do that,
+  // which then are huge pages: for files that are read in address order.
+  void ReadInHugePages() const;
+
+ private:
+  MappedRange range_;
 };
 
 // All of a file of at most max_bytes; INVALID_ARGUMENT with both sizes when it is larger.

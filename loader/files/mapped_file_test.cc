@@ -40,6 +40,16 @@ TEST(MappedFileTest, DroppedPagesAreReadAgain) {
   EXPECT_EQ(Text(*file), content);
 }
 
+TEST(MappedFileTest, TheAddressIsAMultipleOfAHugePage) {
+  const std::string content((2 << 20) + 17, 'q');
+  auto file = MappedFile::Open(WriteFile("large", content));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(file->bytes().data()) % (2 << 20), 0u);
+  file->ReadInHugePages();
+  EXPECT_EQ(Text(*file), content);
+  MappedFile().ReadInHugePages();
+}
+
 TEST(MappedFileTest, PagesOfOthersAreLeftAlone) {
   auto file = MappedFile::Open(WriteFile("others", std::string(8192, 'q')));
   ASSERT_TRUE(file.ok()) << file.status();
@@ -63,6 +73,68 @@ TEST(MappedFileTest, ErrorsNameThePath) {
   const std::string pipe = testing::TempDir() + "/pipe";
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   EXPECT_EQ(MappedFile::Open(pipe).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+class MappedRangeTest : public testing::Test {
+ protected:
+  static constexpr int64_t kPage = 4096;
+  // `pages` pages of the letters from `first` on.
+  static OpenFile File(const std::string& name, char first, int pages) {
+    std::string content;
+    for (int i = 0; i < pages; ++i) content += std::string(kPage, static_cast<char>(first + i));
+    return OpenFile::Open(WriteFile(name, content)).value();
+  }
+  // The first letter of each page.
+  static std::string Pages(const MappedRange& range) {
+    std::string letters;
+    for (size_t i = 0; i < range.bytes().size(); i += kPage) {
+      letters += static_cast<char>(range.bytes()[i]);
+    }
+    return letters;
+  }
+};
+
+TEST_F(MappedRangeTest, PiecesOfSeveralFilesLieOneBehindTheOther) {
+  MappedRange range;
+  {
+    const OpenFile first = File("range1", 'a', 5);
+    const OpenFile second = File("range2", 'p', 4);
+    auto mapped = MappedRange::Map({{&second, kPage, 2 * kPage},
+                                    {&first, 0, 0},
+                                    {&first, 3 * kPage, 2 * kPage},
+                                    {&second, 0, 100}});
+    ASSERT_TRUE(mapped.ok()) << mapped.status();
+    range = *std::move(mapped);
+  }
+  EXPECT_EQ(Pages(range), "qrdep");
+  EXPECT_EQ(range.bytes().size(), 4u * kPage + 100);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(range.bytes().data()) % (2 << 20), 0u);
+  range.DropPages(range.bytes().subspan(kPage / 2, 3 * kPage));
+  EXPECT_EQ(Pages(range), "qrdep");
+  const MappedRange moved = std::move(range);
+  EXPECT_EQ(Pages(moved), "qrdep");
+  EXPECT_TRUE(MappedRange::Map({}).value().bytes().empty());
+}
+
+TEST_F(MappedRangeTest, RefusesPiecesThatDoNotFitTheirFileOrThePages) {
+  const OpenFile file = File("fit", 'a', 3);
+  const std::string path = file.path();
+  const auto refusal = [](const std::vector<MappedRange::Piece>& pieces) {
+    const auto range = MappedRange::Map(pieces);
+    EXPECT_EQ(range.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(range.status().message());
+  };
+  EXPECT_EQ(refusal({{&file, kPage, 2 * kPage + 1}}),
+            path + ": 8193 bytes at 4096 reach beyond the file, which has 12288");
+  EXPECT_EQ(refusal({{&file, 100, kPage}}),
+            path +
+                ": 4096 bytes at 100 do not begin and end at multiples of a page, which has "
+                "4096 bytes");
+  EXPECT_EQ(refusal({{&file, 0, 100}, {&file, kPage, kPage}}),
+            path +
+                ": 100 bytes at 0 do not begin and end at multiples of a page, which has 4096 "
+                "bytes");
+  EXPECT_TRUE(MappedRange::Map({{&file, 0, kPage}, {&file, kPage, 100}}).ok());
 }
 
 TEST(ReadSmallFileTest, ReadsUpToItsLimit) {

@@ -1,6 +1,9 @@
 #include "loader/model/weight_role.h"
 
+#include <charconv>
 #include <iterator>
+#include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -82,6 +85,11 @@ static_assert(InOrder(), "every role has a name, in its place");
 
 }  // namespace
 
+bool IsComputed(Role role) {
+  return role == Role::kRopeCos || role == Role::kRopeSin || role == Role::kMemoryKeyInverseNorm ||
+         role == Role::kMemoryKeyMean;
+}
+
 std::string WeightName(const WeightId& id) {
   const RoleName& role = kNames[static_cast<size_t>(id.role)];
   if (role.place == Place::kModel) return role.name;
@@ -89,6 +97,30 @@ std::string WeightName(const WeightId& id) {
   // A table that all memory layers share belongs to none of them.
   if (id.layer < 0) return absl::StrCat(place, ".", role.name);
   return absl::StrCat(place, ".", id.layer, ".", role.name);
+}
+
+std::optional<WeightId> WeightOfName(std::string_view name) {
+  // "block.3.query": a place, a layer, and what is left; without a place all of it is the role's.
+  Place place = Place::kModel;
+  int32_t layer = -1;
+  std::string_view rest = name;
+  for (const auto& [prefix, of] :
+       {std::pair("block.", Place::kBlock), std::pair("memory.", Place::kMemory)}) {
+    if (!name.starts_with(prefix)) continue;
+    place = of;
+    rest.remove_prefix(std::string_view(prefix).size());
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
+    if (error != std::errc()) continue;
+    rest.remove_prefix(static_cast<size_t>(end - rest.data()));
+    if (!rest.empty()) rest.remove_prefix(1);  // the point
+  }
+  for (const RoleName& role : kNames) {
+    if (role.place != place || role.name != rest) continue;
+    const WeightId id{role.role, layer};
+    // Whatever else reads as these numbers, "block.03.query", is no name.
+    if (WeightName(id) == name) return id;
+  }
+  return std::nullopt;
 }
 
 }  // namespace mneme::loader

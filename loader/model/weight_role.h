@@ -5,7 +5,9 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace mneme::loader {
 
@@ -68,6 +70,9 @@ enum class Role : uint8_t {
   kSharedGate,  // [1, dim]
 };
 
+// Roles that are computed from the model's description or from other weights.
+bool IsComputed(Role role);
+
 struct WeightId {
   Role role = Role::kEmbedding;
   int32_t layer = -1;
@@ -77,6 +82,8 @@ struct WeightId {
 
 // "embedding", "block.3.query", "memory.0.keys": stable names, used in plans and messages.
 std::string WeightName(const WeightId& id);
+// The weight of a name as WeightName gives it; nullopt for any other text.
+std::optional<WeightId> WeightOfName(std::string_view name);
 
 }  // namespace mneme::loader
 

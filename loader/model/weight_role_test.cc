@@ -26,5 +26,28 @@ TEST(WeightRoleTest, EveryRoleHasItsOwnName) {
   }
 }
 
+TEST(WeightRoleTest, NamesAreReadAsTheyAreWritten) {
+  for (int role = 0; role <= static_cast<int>(Role::kSharedGate); ++role) {
+    for (const int32_t layer : {-1, 0, 7, 123}) {
+      const WeightId id{static_cast<Role>(role), layer};
+      const std::string name = WeightName(id);
+      const std::optional<WeightId> read = WeightOfName(name);
+      ASSERT_TRUE(read.has_value()) << name;
+      EXPECT_EQ(WeightName(*read), name);
+      EXPECT_EQ(read->role, id.role) << name;
+    }
+  }
+  EXPECT_EQ(WeightOfName("block.3.query"), (WeightId{Role::kQuery, 3}));
+  EXPECT_EQ(WeightOfName("memory.12.query"), (WeightId{Role::kMemoryQuery, 12}));
+  EXPECT_EQ(WeightOfName("memory.table"), (WeightId{Role::kMemoryTable, -1}));
+  EXPECT_EQ(WeightOfName("rope_cos"), (WeightId{Role::kRopeCos, -1}));
+  for (const char* name :
+       {"", "query", "block.3", "block.3.", "block.03.query", "block.+3.query", "block.-1.query",
+        "block.99999999999.query", "block.3query", "block.3.query ", "memory.3.router",
+        "embedding.0", "block.3.query.bias.0", "block.", "memory.."}) {
+    EXPECT_FALSE(WeightOfName(name).has_value()) << name;
+  }
+}
+
 }  // namespace
 }  // namespace mneme::loader

@@ -40,23 +40,24 @@ void PackColumns(const WeightSource::Part& part, int64_t first_col, int64_t cols
                  int64_t stride_bytes) {
   const StoredTensor& tensor = *part.tensor;
   const int64_t element = StoredDTypeBytes(tensor.dtype);
-  const int64_t row_bytes = part.cols * element;
+  const int64_t row_bytes = part.row_stride() * element;
   const int64_t chunk_rows = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, row_bytes));
   const bool copies = conversion.Copies(tensor.dtype);
   std::vector<float> scratch(copies ? 0 : static_cast<size_t>(cols));
   for (int64_t begin = 0; begin < part.rows; begin += chunk_rows) {
     const int64_t end = std::min(part.rows, begin + chunk_rows);
-    const uint8_t* source = tensor.bytes.data() + (part.first_row + begin) * row_bytes;
     for (int64_t row = begin; row < end; ++row) {
       uint8_t* out = destination + row * stride_bytes;
       if (copies) {
-        std::memcpy(out, source + (row - begin) * row_bytes + first_col * element,
-                    static_cast<size_t>(cols * element));
+        std::memcpy(out, part.Row(row) + first_col * element, static_cast<size_t>(cols * element));
       } else {
-        PackRow(tensor, (part.first_row + row) * part.cols + first_col, conversion, scratch, out);
+        PackRow(tensor, part.Element(row) + first_col, conversion, scratch, out);
       }
     }
-    files.DropPages({source, static_cast<size_t>((end - begin) * row_bytes)});
+    // Whole rows, for nothing else of them is read here; the tensor may end with its last column.
+    const uint8_t* first = part.Row(begin) - part.first_col * element;
+    const auto left = static_cast<int64_t>(tensor.bytes.data() + tensor.bytes.size() - first);
+    files.DropPages({first, static_cast<size_t>(std::min((end - begin) * row_bytes, left))});
   }
 }
 

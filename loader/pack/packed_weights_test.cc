@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -12,6 +11,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "loader/pack/memory_files.h"
 
 namespace mneme::loader {
 namespace {
@@ -208,33 +208,6 @@ TEST(PackedWeightsTest, RefusesWeightsThatTheModelLacks) {
   const auto packed = PackedWeights::Pack(checkpoint, {{Role::kMemoryKeys, 0}}, {});
   EXPECT_EQ(packed.status().message(), "tests/golden/dense: the model has no weight memory.0.keys");
 }
-
-// Tensors in memory.
-class MemoryFiles : public TensorFiles {
- public:
-  const std::map<std::string, StoredTensor>& tensors() const override { return tensors_; }
-  int64_t file_bytes() const override { return 0; }
-  void DropPages(std::span<const uint8_t>) const override {}
-
-  // Values 0, 1, 2, … from `first` on, `misaligned` bytes behind an aligned address.
-  const StoredTensor* Add(const std::string& name, std::vector<int64_t> shape, float first,
-                          int64_t misaligned = 0) {
-    StoredTensor& tensor = tensors_[name];
-    tensor.name = name;
-    tensor.shape = std::move(shape);
-    auto& bytes = bytes_.emplace_back(static_cast<size_t>(tensor.elements() * 4 + misaligned));
-    for (int64_t i = 0; i < tensor.elements(); ++i) {
-      const float value = first + static_cast<float>(i);
-      std::memcpy(bytes.data() + misaligned + 4 * i, &value, 4);
-    }
-    tensor.bytes = std::span<const uint8_t>(bytes).subspan(static_cast<size_t>(misaligned));
-    return &tensor;
-  }
-
- private:
-  std::map<std::string, StoredTensor> tensors_;
-  std::deque<std::vector<uint8_t>> bytes_;
-};
 
 // Matrices of [2, 3] that lie apart, and halves of a fused [2, 2 + 2, 3].
 TEST(PackedWeightsTest, ExpertsStayWhereTheyLieOrAreCopiedTogether) {

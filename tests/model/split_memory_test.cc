@@ -1,13 +1,18 @@
 // A model that is more than a rank may hold, on four processes of this host: each holds what the
 // plan says, by the kernel's account.
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +22,9 @@
 #include "engine/rank_weights.h"
 #include "engine/ranks/process_executor.h"
 #include "gtest/gtest.h"
+#include "loader/families/made_up_checkpoint.h"
+#include "loader/native/convert.h"
+#include "loader/native/native_checkpoint.h"
 #include "tests/model/table_checkpoint.h"
 
 namespace mneme::testing {
@@ -103,6 +111,135 @@ TEST(SplitMemoryTest, EachProcessHoldsItsPartOfAModelThatNoneCanHold) {
     all += held;
   }
   EXPECT_GE(all, model);  // the measurement sees the table at all
+}
+
+// The bytes of a native checkpoint's table, from its beginning, whose pages are in the memory of
+// the process: where each of them begins.
+std::set<int64_t> PresentPages(int pid, const std::string& native,
+                               const loader::ManifestWeight& table,
+                               const loader::Manifest& manifest) {
+  constexpr int64_t kPage = 4096;
+  std::set<int64_t> pages;
+  std::ifstream maps(absl::StrCat("/proc/", pid, "/maps"));
+  const int pagemap = open(absl::StrCat("/proc/", pid, "/pagemap").c_str(), O_RDONLY | O_CLOEXEC);
+  for (std::string line; std::getline(maps, line);) {
+    uint64_t begin = 0, end = 0, offset = 0, inode = 0;
+    if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %" SCNu64, &begin,
+                    &end, &offset, &inode) != 4) {
+      continue;
+    }
+    // Mappings of neighbouring blocks come as one.
+    int64_t of_table = 0;
+    for (const loader::ManifestTensor& block : table.tensors) {
+      // Paths differ with whoever sees them.
+      struct stat file;
+      const std::string path = native + "/" + manifest.shards[block.shard - 1].file;
+      if (stat(path.c_str(), &file) != 0 || file.st_ino != inode) {
+        of_table += block.bytes;
+        continue;
+      }
+      const int64_t first = std::max<int64_t>(block.offset, static_cast<int64_t>(offset));
+      const int64_t last =
+          std::min(block.offset + block.bytes, static_cast<int64_t>(offset + (end - begin)));
+      for (int64_t at = first; at < last; at += kPage) {
+        uint64_t entry = 0;
+        const uint64_t address = begin + static_cast<uint64_t>(at) - offset;
+        const auto place = static_cast<off_t>(address / kPage * sizeof entry);
+        const ssize_t got = pread(pagemap, &entry, sizeof entry, place);
+        if (got == sizeof entry && entry >> 63 != 0) pages.insert(of_table + at - block.offset);
+      }
+      of_table += block.bytes;
+    }
+  }
+  close(pagemap);
+  return pages;
+}
+
+// Rows of 512 bytes, for two ranks 4096 of them in a block: a fault brings at most the 2 MiB that
+// the page cache may have in one piece, which is a block.
+constexpr loader::MadeUpSize kBlocksOfHugePages{.layers = 1,
+                                                .dim = 256,
+                                                .mlp_hidden = 128,
+                                                .embedding_size = 512,
+                                                .keys = 725,
+                                                .key_dim = 32,
+                                                .value_dim = 192,
+                                                .pre_value_dim = 64,
+                                                .max_sequence_length = 128};
+
+// A model of that size, converted into several files.
+std::string MakeNative() {
+  const std::string source = ::testing::TempDir() + "/source";
+  std::string native = ::testing::TempDir() + "/native";
+  std::filesystem::create_directories(source);
+  const absl::Status written = loader::WriteMadeUpCheckpoint(kBlocksOfHugePages, source);
+  EXPECT_TRUE(written.ok()) << written;
+  loader::ConvertOptions convert;
+  convert.shard_bytes = int64_t{128} << 20;
+  const auto report =
+      loader::ConvertCheckpoint(loader::InspectCheckpoint(source).value(), native, convert, {});
+  EXPECT_TRUE(report.ok()) << report.status();
+  EXPECT_GE(report->shards, 3);
+  return native;
+}
+
+// Of a converted model nothing is copied: each process has the whole table in its address space,
+// and in memory what it read, which is of its own blocks of rows.
+TEST(SplitMemoryTest, OfAMappedTableEachProcessTouchesItsOwnBlocks) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "AddressSanitizer's own memory would be measured";
+#endif
+  constexpr int32_t kRanks = 2;
+  constexpr int32_t kTokens = 16;  // of a step
+  constexpr int64_t kBlockBytes = int64_t{2} << 20;
+  const std::string native = MakeNative();
+  ModelOptions options;
+  options.model_directory = native;
+  options.max_step_tokens = kTokens;
+  options.max_sequences = 1;
+  options.cost.exchange_seconds = 1e-12;
+  options.pins.tables = plan::LayoutPins::Tables::kRows;
+  options.process.processes = kRanks;
+  options.process.executable = "clients/cli/mneme";
+  options.process.build = cli::kVersion;
+  const PlannedModel planned = PlanModel(options).value();
+  const loader::PackedWeights weights = PackRank(planned, options, 0).value();
+  const loader::WeightId id{loader::Role::kMemoryTable, -1};
+  EXPECT_EQ(weights.at(id).table.rows, kBlocksOfHugePages.keys * kBlocksOfHugePages.keys);
+  EXPECT_TRUE(weights.at(id).in_place);
+  for (const v1::Weight& w : planned.plan.weights()) {
+    if (w.value_table()) {
+      ASSERT_EQ(w.layout().block() * 512, kBlockBytes);
+    }
+  }
+  const auto executor = MakeExecutor(planned, weights, options).value();
+  for (int32_t s = 0; s < 4; ++s) {
+    runtime::Step* step = executor->NextStep();
+    std::vector<int32_t> tokens;
+    for (int32_t i = 0; i < kTokens; ++i) tokens.push_back((s * kTokens + i) * 7 % 512);
+    for (int32_t b = 0; s == 0 && b < 8; ++b) step->AddBlockChange(0, b, b);
+    step->AddSpan(0, s * kTokens, tokens);
+    step->AddLogitRow(kTokens - 1);
+    executor->Submit();
+    EXPECT_TRUE(executor->Wait().status.ok());
+    executor->Release();
+  }
+
+  const loader::NativeCheckpoint opened = loader::OpenNative(native).value();
+  const auto& all = opened.manifest.weights;
+  const auto table =
+      std::find_if(all.begin(), all.end(), [&](const auto& w) { return w.name == WeightName(id); });
+  const auto& processes = dynamic_cast<const ranks::ProcessExecutor&>(*executor);
+  for (int32_t rank = 0; rank < kRanks; ++rank) {
+    const int pid = rank == 0 ? getpid() : processes.process_id(rank);
+    const std::set<int64_t> pages = PresentPages(pid, native, *table, opened.manifest);
+    std::set<int64_t> blocks;
+    for (const int64_t page : pages) {
+      ASSERT_EQ(page / kBlockBytes % kRanks, rank) << "a page at " << page << " of the table";
+      blocks.insert(page / kBlockBytes);
+    }
+    EXPECT_GT(blocks.size(), 8u) << rank;
+  }
 }
 
 }  // namespace
