@@ -223,8 +223,13 @@ TEST(BenchTest, TimesTheStepsOfAModel) {
   EXPECT_THAT(outcome.out, HasSubstr("decode      3 x 1"));
   EXPECT_THAT(outcome.out, HasSubstr("prefill     1 x 20"));
   EXPECT_THAT(outcome.out, HasSubstr("ALL_REDUCE"));
+  const Outcome pages = Mneme({"bench", "pages", "--model", kModel, "--ranks=2", "--batch=1",
+                               "--prefill=0", "--steps=9", "--context=16"});
+  EXPECT_EQ(pages.exit_status, 0) << pages.err;
+  EXPECT_THAT(pages.out, HasSubstr(" GB of copies beside 0.02 GB of files, 2 ranks"));
+  EXPECT_THAT(pages.out, HasSubstr("decode      1 x 1    mapped "));
   EXPECT_EQ(Mneme({"bench"}).err,
-            "mneme bench: INVALID_ARGUMENT: what to measure: `bench model`\n");
+            "mneme bench: INVALID_ARGUMENT: what to measure: model, pages or startup\n");
   EXPECT_THAT(Mneme({"bench", "model", "--model", kModel, "--batch=65", "--steps=1"}).err,
               HasSubstr("a batch of 65 sequences is more than the plan's 64"));
   EXPECT_THAT(Mneme({"bench", "model", "--model", kModel, "--kv-cache-mb=4", "--steps=1"}).err,
@@ -380,37 +385,6 @@ TEST(GenerateTest, SaysWhenNoServerAnswers) {
   EXPECT_THAT(outcome.err, HasSubstr("UNAVAILABLE: no server answers at 127.0.0.1:1"));
   EXPECT_EQ(Mneme({"generate"}).exit_status, kExitFailed);
   EXPECT_EQ(Mneme({"generate", "a", "--server=x:1", "--model=y"}).exit_status, kExitUsage);
-}
-
-TEST(ConvertTest, CommandLinesThatCannotBeAreRefused) {
-  EXPECT_EQ(Mneme({"convert", kModel}).exit_status, kExitUsage);
-  EXPECT_EQ(Mneme({"convert", "a", "b", "--dtype=f16"}).err,
-            "mneme convert: --dtype: 'f16' is none of stored, bf16, f32\n");
-  EXPECT_EQ(Mneme({"convert", "a", "b", "--shard-mb=3"}).err,
-            "mneme convert: --shard-mb: 3 is not in [4, 4096]\n");
-  EXPECT_EQ(Mneme({"inspect", "--model", kModel, "--verify", kModel}).err,
-            "mneme inspect: --model and --verify do not go together\n");
-  const Outcome missing = Mneme({"convert", "/nowhere", "/nowhere/at/all"});
-  EXPECT_EQ(missing.exit_status, kExitFailed);
-  EXPECT_THAT(missing.err, HasSubstr("is inside the source folder /nowhere"));
-}
-
-TEST(ConvertTest, ConvertsAndChecksTheDemoModel) {
-  const std::string out = ::testing::TempDir() + "/native";
-  const Outcome first = Mneme({"convert", kModel, out, "--dtype=f32"});
-  EXPECT_EQ(first.exit_status, 0) << first.err;
-  EXPECT_THAT(first.out, HasSubstr(out + ": 1 shard, "));
-  EXPECT_THAT(Mneme({"convert", kModel, out, "--dtype=f32"}).err,
-              HasSubstr(out + ": was complete already"));
-  const Outcome other = Mneme({"convert", kModel, out});
-  EXPECT_EQ(other.exit_status, kExitFailed);
-  EXPECT_THAT(other.err, HasSubstr("holds another conversion"));
-  const Outcome checked = Mneme({"inspect", "--verify", out, "--json"});
-  EXPECT_EQ(checked.exit_status, 0) << checked.err;
-  EXPECT_EQ(Json::parse(checked.out)["differences"], 0);
-  const Outcome unconverted = Mneme({"inspect", "--verify", kModel});
-  EXPECT_EQ(unconverted.exit_status, kExitFailed);
-  EXPECT_THAT(unconverted.err, HasSubstr("`mneme convert` has not written this folder"));
 }
 
 }  // namespace

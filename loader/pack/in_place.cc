@@ -5,8 +5,6 @@
 namespace mneme::loader {
 namespace {
 
-using kernels::DType;
-
 constexpr int64_t kCacheLine = 64;
 
 bool Aligned(const uint8_t* data, int64_t bytes) {
