@@ -1,7 +1,6 @@
 #include <atomic>
 #include <csignal>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -26,7 +25,7 @@ std::optional<Manifest::DType> ParseDType(const std::string& text) {
 
 absl::StatusOr<loader::ConvertReport> Convert(const std::string& in, const std::string& out,
                                               const std::vector<std::string>& ignored,
-                                              loader::ConvertOptions options,
+                                              const loader::ConvertOptions& options,
                                               const Invocation& invocation,
                                               const std::atomic<bool>* stop) {
   // Before minutes may be spent on looking at the source.
@@ -34,8 +33,6 @@ absl::StatusOr<loader::ConvertReport> Convert(const std::string& in, const std::
   const absl::StatusOr<loader::Checkpoint> checkpoint =
       loader::InspectCheckpoint(in, {.ignored_config_keys = {ignored.begin(), ignored.end()}});
   if (!checkpoint.ok()) return checkpoint.status();
-  const std::set<std::string>& keys = checkpoint->options.ignored_config_keys;
-  options.ignored_config_keys.assign(keys.begin(), keys.end());
   ProgressBar bar("converting", invocation.err, invocation.StandardErrorIsTerminal());
   return loader::ConvertCheckpoint(
       *checkpoint, out, options,
@@ -56,10 +53,10 @@ int RunConvert(const Invocation& invocation) {
       "stopped goes on where it was when the same command is run again.");
   flags.Add("dtype", &dtype, "stored|bf16|f32",
             "Matrices and tables as they are stored, rounded to bf16, or widened to f32.");
-  flags.Add("ignore-config-key", &ignored, "KEY",
-            "A key of the config that Mneme does not know and that changes nothing.");
   flags.Add("shard-mb", &shard_mb, {loader::kLeastShardBytes >> 20, loader::kMostShardBytes >> 20},
             "MB", "The largest file, in 2^20 bytes: what is written again after a crash.");
+  flags.Add("ignore-config-key", &ignored, "KEY",
+            "A key of the config that Mneme does not know and that changes nothing.");
   int exit_status = 0;
   if (!ParseFlags(invocation, &flags, 2, &exit_status)) return exit_status;
   if (flags.positionals().size() != 2) {

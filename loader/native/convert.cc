@@ -18,6 +18,7 @@
 #include <deque>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -36,8 +37,7 @@ namespace {
 
 // Of a config or a tokenizer; the largest published tokenizers have some 30 MB.
 constexpr int64_t kMostCopiedBytes = int64_t{256} << 20;
-// Of these a model has one; the first that is there describes it.
-constexpr const char* kConfigNames[] = {"config.yaml", "config.json"};
+// Besides the config, where they are there.
 constexpr const char* kCopiedNames[] = {"generation_config.json", "tokenizer.json"};
 
 // "2026-01-31T23:59:59.123456789Z"
@@ -68,12 +68,11 @@ absl::StatusOr<Journal> Begin(const Checkpoint& checkpoint, const ConvertOptions
     absl::StrAppend(&identity, file.name, " ", file.bytes, " ", file.hash, "\n");
   }
   absl::StrAppend(&identity, ManifestDTypeName(options.dtype), " ", options.shard_bytes, "\n");
-  for (const std::string& key : options.ignored_config_keys) {
-    absl::StrAppend(&identity, key, "\n");
-  }
+  const std::set<std::string>& ignored = checkpoint.options.ignored_config_keys;
+  for (const std::string& key : ignored) absl::StrAppend(&identity, key, "\n");
   journal.conversion = WideChecksumOf(identity);
   journal.dtype = options.dtype;
-  journal.ignored_config_keys = options.ignored_config_keys;
+  journal.ignored_config_keys = {ignored.begin(), ignored.end()};
   journal.shard_bytes = options.shard_bytes;
   return journal;
 }
@@ -180,7 +179,7 @@ class Converter {
     return SyncFolder(folder_.path());
   }
 
-  absl::Status CopyOne(const char* name) {
+  absl::Status CopyOne(const std::string& name) {
     const auto text = ReadSmallFile(checkpoint_.directory + "/" + name, kMostCopiedBytes);
     if (!text.ok()) return text.status();
     copies_.push_back({name, static_cast<int64_t>(text->size()), ChecksumOf(*text)});
@@ -188,15 +187,7 @@ class Converter {
   }
 
   absl::Status Copy() {
-    for (const char* name : kConfigNames) {
-      if (!FileExists(checkpoint_.directory + "/" + name)) continue;
-      if (absl::Status status = CopyOne(name); !status.ok()) return status;
-      break;
-    }
-    if (copies_.empty()) {
-      return absl::NotFoundError(
-          absl::StrCat(checkpoint_.directory, ": has neither config.yaml nor config.json"));
-    }
+    if (absl::Status status = CopyOne(checkpoint_.texts[0]); !status.ok()) return status;
     for (const char* name : kCopiedNames) {
       if (!FileExists(checkpoint_.directory + "/" + name)) continue;
       if (absl::Status status = CopyOne(name); !status.ok()) return status;

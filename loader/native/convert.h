@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "loader/checkpoint/checkpoint.h"
@@ -18,8 +17,6 @@ namespace mneme::loader {
 
 struct ConvertOptions {
   Manifest::DType dtype = Manifest::DType::kStored;
-  // Config keys that the checkpoint was inspected without, for the record.
-  std::vector<std::string> ignored_config_keys;
   // Of a file at most. Another value gives another conversion.
   int64_t shard_bytes = kMostShardBytes;
 };

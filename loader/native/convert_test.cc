@@ -26,8 +26,8 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr ConvertOptions kSmallShards{
-    .dtype = Manifest::DType::kStored, .ignored_config_keys = {}, .shard_bytes = kLeastShardBytes};
+constexpr ConvertOptions kSmallShards{.dtype = Manifest::DType::kStored,
+                                      .shard_bytes = kLeastShardBytes};
 
 void ExpectVerified(const std::string& folder) {
   const auto report = VerifyNative(folder, {.threads = 2, .on_progress = nullptr});
@@ -85,8 +85,8 @@ TEST_P(ConvertGoldenTest, HasTheBitsOfTheUnconvertedOne) {
   EXPECT_EQ(report.conversion.size(), 32u);
   ExpectSameWeights(*checkpoint, GetParam().dtype, out);
   ExpectVerified(out);
-  EXPECT_EQ(FileContents(out + "/config.yaml"),
-            FileContents(checkpoint->directory + "/config.yaml"));
+  const std::string config = "/" + checkpoint->texts[0];
+  EXPECT_EQ(FileContents(out + config), FileContents(checkpoint->directory + config));
   EXPECT_FALSE(std::filesystem::exists(out + "/" + kJournalName));
 }
 
@@ -94,7 +94,8 @@ std::vector<GoldenCase> GoldenCases() {
   std::vector<GoldenCase> cases;
   for (const char* name :
        {"dense", "dense_llama", "memory_plus", "ultramem_v1_skip", "ultramem_v2",
-        "ultramem_v2_corners", "ultramem_v2_expand", "ultramem_v2_options", "ultramem_v2_plain"}) {
+        "ultramem_v2_corners", "ultramem_v2_expand", "ultramem_v2_options", "ultramem_v2_plain",
+        "mixtral", "mixtral_llama3rope", "olmoe", "olmoe_fused", "qwen2_moe", "qwen3_moe"}) {
     for (const auto dtype :
          {Manifest::DType::kStored, Manifest::DType::kBf16, Manifest::DType::kF32}) {
       cases.push_back({name, dtype});
@@ -115,7 +116,7 @@ TEST(ConvertTest, ExpertsTablesAndDividedMatricesHaveTheirBits) {
        {Manifest::DType::kStored, Manifest::DType::kBf16, Manifest::DType::kF32}) {
     for (const int64_t shard_bytes : {kLeastShardBytes, kMostShardBytes}) {
       const std::string out = FreshFolder("out");
-      const ConvertReport report = Convert(checkpoint, out, {dtype, {}, shard_bytes});
+      const ConvertReport report = Convert(checkpoint, out, {dtype, shard_bytes});
       EXPECT_EQ(report.shards > 1, shard_bytes == kLeastShardBytes);
       EXPECT_EQ(Shards(out).size(), static_cast<size_t>(report.shards));
       ExpectSameWeights(checkpoint, dtype, out);
@@ -125,9 +126,10 @@ TEST(ConvertTest, ExpertsTablesAndDividedMatricesHaveTheirBits) {
 }
 
 TEST(ConvertTest, TheManifestSaysWhereItCameFrom) {
-  const Checkpoint checkpoint = WriteTestCheckpoint(FreshFolder("in"));
+  Checkpoint checkpoint = WriteTestCheckpoint(FreshFolder("in"));
+  checkpoint.options.ignored_config_keys = {"rope.factor"};
   const std::string out = FreshFolder("out");
-  Convert(checkpoint, out, {Manifest::DType::kBf16, {"rope.factor"}, kMostShardBytes});
+  Convert(checkpoint, out, {Manifest::DType::kBf16, kMostShardBytes});
   const auto manifest = ReadManifest(out);
   ASSERT_TRUE(manifest.ok()) << manifest.status();
   ASSERT_EQ(manifest->source.size(), 2u);
@@ -195,7 +197,7 @@ TEST(ConvertTest, ACompleteOneIsLeftAlone) {
   const ConvertReport report = Convert(checkpoint, out, kSmallShards);
   EXPECT_TRUE(report.complete_before);
   EXPECT_EQ(Shards(out), before);
-  EXPECT_THAT(Refusal(checkpoint, out, {Manifest::DType::kBf16, {}, kLeastShardBytes}),
+  EXPECT_THAT(Refusal(checkpoint, out, {Manifest::DType::kBf16, kLeastShardBytes}),
               testing::AllOf(HasSubstr(out + ": holds another conversion: conversion "),
                              HasSubstr(report.conversion), HasSubstr("this one is ")));
   std::filesystem::remove(out + "/" + before.begin()->first);
@@ -208,7 +210,7 @@ TEST(ConvertTest, AnotherSourceOrOptionIsRefusedWithBothValues) {
   const Checkpoint checkpoint = WriteTestCheckpoint(in);
   const std::string out = FreshFolder("out");
   ASSERT_EQ(ConvertUntil(checkpoint, out, 1).code(), absl::StatusCode::kCancelled);
-  EXPECT_EQ(Refusal(checkpoint, out, {Manifest::DType::kF32, {}, kLeastShardBytes}),
+  EXPECT_EQ(Refusal(checkpoint, out, {Manifest::DType::kF32, kLeastShardBytes}),
             out +
                 ": holds another conversion: --dtype: stored when the conversion began, f32 now; "
                 "convert into another folder, or remove it to begin anew");

@@ -130,7 +130,9 @@ TEST_P(NativeGoldenTest, IsServedAsItsSourceIs) {
 INSTANTIATE_TEST_SUITE_P(All, NativeGoldenTest,
                          testing::Values("dense", "dense_llama", "memory_plus", "ultramem_v1_skip",
                                          "ultramem_v2", "ultramem_v2_corners", "ultramem_v2_expand",
-                                         "ultramem_v2_options", "ultramem_v2_plain"),
+                                         "ultramem_v2_options", "ultramem_v2_plain", "mixtral",
+                                         "mixtral_llama3rope", "olmoe", "olmoe_fused", "qwen2_moe",
+                                         "qwen3_moe"),
                          [](const auto& info) { return std::string(info.param); });
 
 // A table of 2 * 128 * 128 rows of 320 bytes, 10.5 MB, over files of 4 MB.
@@ -177,6 +179,27 @@ class RefusedTest : public testing::Test {
   Manifest manifest_;
   int shards_ = 0;
 };
+
+// No data is read when a folder is opened, but a shuffle that leads out of its table never serves.
+TEST_F(RefusedTest, ADamagedShuffle) {
+  const auto weight = std::find_if(
+      manifest_.weights.begin(), manifest_.weights.end(),
+      [](const ManifestWeight& w) { return w.dtype == StoredDType::kI32 && !w.tensors.empty(); });
+  ASSERT_NE(weight, manifest_.weights.end());
+  const ManifestTensor& tensor = weight->tensors[0];
+  std::fstream file(Shard(folder_, static_cast<int>(tensor.shard), shards_),
+                    std::ios::binary | std::ios::in | std::ios::out);
+  file.seekp(tensor.offset + 5 * 4 + 3);
+  file.put('\x7f');
+  file.close();
+  const absl::StatusOr<Checkpoint> checkpoint = InspectCheckpoint(folder_);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const auto packed = PackedWeights::Pack(*checkpoint, {WeightOfName(weight->name).value()}, {});
+  EXPECT_EQ(packed.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(packed.status().message()),
+              testing::AllOf(StartsWith(weight->name), HasSubstr(": entry 5 is 2130"),
+                             HasSubstr("`mneme inspect --verify` says where")));
+}
 
 TEST_F(RefusedTest, AMissingShard) {
   fs::remove(First());

@@ -71,7 +71,10 @@ void WriteTensors(const std::string& path) {
   made.Add("norm32", kF32, {16});
   made.Add("query", kF32, {32, 16});
   made.Add("experts.gate_up", kBf16, {3, 14, 16});
-  for (int i = 0; i < 3; ++i) made.Add("down." + std::to_string(i), kBf16, {16, 7});
+  // Of both dtypes: served as float32.
+  for (int i = 0; i < 3; ++i) {
+    made.Add("down." + std::to_string(i), i == 1 ? kF32 : kBf16, {16, 7});
+  }
   made.Add("keys", kF32, {40, 24});
   made.Add("cores", kF32, {4, 4});
   made.Add("pre", kBf16, {150'000, 5});

@@ -23,7 +23,6 @@ class VerifyTest : public testing::Test {
   VerifyTest() : out_(FreshFolder("out")) {
     const Checkpoint checkpoint = WriteTestCheckpoint(FreshFolder("in"));
     const ConvertOptions options{.dtype = Manifest::DType::kStored,
-                                 .ignored_config_keys = {},
                                  .shard_bytes = kLeastShardBytes};
     EXPECT_TRUE(ConvertCheckpoint(checkpoint, out_, options, {}).ok());
     auto manifest = ReadManifest(out_);
@@ -143,10 +142,9 @@ TEST_F(VerifyTest, MissingAndCutShardsAreNamed) {
 
 TEST_F(VerifyTest, AShardOfAnotherConversionIsNamed) {
   const std::string out = FreshFolder("other");
-  const Checkpoint checkpoint = WriteTestCheckpoint(FreshFolder("in"));
-  const ConvertOptions options{.dtype = Manifest::DType::kStored,
-                               .ignored_config_keys = {"x"},
-                               .shard_bytes = kLeastShardBytes};
+  Checkpoint checkpoint = WriteTestCheckpoint(FreshFolder("in"));
+  checkpoint.options.ignored_config_keys = {"x"};
+  const ConvertOptions options{.dtype = Manifest::DType::kStored, .shard_bytes = kLeastShardBytes};
   const auto other = ConvertCheckpoint(checkpoint, out, options, {});
   ASSERT_TRUE(other.ok()) << other.status();
   ASSERT_NE(other->conversion, manifest_.conversion);

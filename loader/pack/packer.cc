@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "loader/pack/in_place.h"
 #include "loader/pack/key_norms.h"
 #include "loader/pack/rope_tables.h"
@@ -50,13 +51,33 @@ PackedTable TableOf(const WeightSource& source, const WeightSlice& slice,
   return table;
 }
 
+// A shuffle that was checked when it was converted is used where it lies: a damaged file must not
+// lead out of the table.
+absl::Status CheckShuffle(const StoredTensor& tensor, const PackedWeight& weight) {
+  const auto* slots = static_cast<const int32_t*>(weight.view.data);
+  for (int64_t i = 0; i < weight.view.rows; ++i) {
+    if (slots[i] >= 0 && slots[i] < weight.view.rows) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        tensor.file, ": entry ", i, " is ", slots[i], ", which is not in [0, ", weight.view.rows,
+        "): the file is damaged; `mneme inspect --verify` says where"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<PackedWeight> Packer::PackOne(const WeightId& id, const WeightSource& source,
                                              const WeightSlice& slice) {
   const Conversion conversion =
       IsSmall(id.role) ? Conversion{} : MatrixConversion(DTypeOf(source), options_);
-  if (StaysInPlace(checkpoint_, id, slice, options_)) return ViewInPlace(id, source, conversion);
+  if (StaysInPlace(checkpoint_, id, slice, options_)) {
+    const PackedWeight weight = ViewInPlace(id, source, conversion);
+    if (id.role != Role::kMemoryShuffle) return weight;
+    if (absl::Status status = CheckShuffle(*source.parts[0].tensor, weight); !status.ok()) {
+      return status;
+    }
+    return weight;
+  }
   switch (id.role) {
     case Role::kRopeCos:
     case Role::kRopeSin:

@@ -87,6 +87,26 @@ TEST_P(DemoModelRanksTest, LossesAreTheTrainers) {
   }
 }
 
+// Converted, both models have the losses of the trainer.
+TEST(DemoModelTest, LossesOfConvertedModelsAreTheTrainers) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "22,000 tokens take many minutes; the golden models run the same code";
+#endif
+  for (const std::string model : {"ultramem", "olmoe"}) {
+    const std::string converted = ::testing::TempDir() + "/converted_" + model;
+    const Outcome outcome = Mneme({"convert", "models/demo/" + model, converted});
+    ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+    for (const std::string text : {"heldout", "seen"}) {
+      const Outcome loss = Mneme({"eval", "--model", converted, "--perplexity",
+                                  "models/demo/testdata/" + text + ".txt", "--json"});
+      ASSERT_EQ(loss.exit_status, 0) << loss.err;
+      EXPECT_NEAR(Json::parse(loss.out)["loss"].get<double>(),
+                  Reference(model)[text]["loss"].get<double>(), 5e-4)
+          << model << " " << text;
+    }
+  }
+}
+
 // Greedy tokens equal the reference's up to the first place where the best two logits are nearer
 // than float32 rounding can tell apart.
 TEST_P(DemoModelRanksTest, GreedyTokensAreTheTrainersUpToTheFirstNearTie) {
