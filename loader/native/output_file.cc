@@ -106,6 +106,9 @@ absl::Status OutputFile::Commit() {
   if (absl::Status status = Resume(); !status.ok()) return status;
   const std::string partial = path_ + kPartialSuffix;
   if (fsync(fd_) != 0) return SystemError(partial, "sync", errno);
+  // What was written lies in the page cache in small pages; read from the disk again it will lie in
+  // huge ones, and until then others have the memory.
+  posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED);
   if (rename(partial.c_str(), path_.c_str()) != 0) return SystemError(path_, "rename", errno);
   exists_ = false;
   const int closed = close(std::exchange(fd_, -1));
