@@ -67,7 +67,7 @@ int64_t ActiveParameters(const loader::ModelDescription& model, const Checkpoint
       active += count.elements / model.moe->experts * model.moe->top_k;
     } else if (name == "value_rows") {
       active += SelectedElements(model);
-    } else if (name != "buffers" && name != "unused") {
+    } else if (name != "buffers" && name != "computed" && name != "unused") {
       active += count.elements;
     }
   }

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "loader/native/convert.h"
+
 namespace mneme::cli {
 namespace {
 
@@ -49,6 +51,20 @@ TEST(CheckpointReportTest, AnEmbeddingThatIsNoHeadIsReadOneRowAtATime) {
   const CheckpointReport report = ReportOn(*checkpoint);
   EXPECT_EQ(report.classes.at("embedding").elements, 2 * 350 * 48);
   EXPECT_EQ(report.active_parameters, report.parameters - 349 * 48 - 3 * 5 * 3 * 48 * 24);
+}
+
+// What a conversion computed beforehand is no parameter.
+TEST(CheckpointReportTest, AConvertedModelHasAsManyParameters) {
+  for (const char* model : {"models/demo/ultramem", "models/demo/olmoe"}) {
+    const absl::StatusOr<loader::Checkpoint> checkpoint = loader::InspectCheckpoint(model);
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    const std::string folder = ::testing::TempDir() + "/" + NameOf(model);
+    ASSERT_TRUE(loader::ConvertCheckpoint(*checkpoint, folder, {}, {}).ok());
+    const absl::StatusOr<loader::Checkpoint> converted = loader::InspectCheckpoint(folder);
+    ASSERT_TRUE(converted.ok()) << converted.status();
+    EXPECT_EQ(ReportOn(*converted).parameters, ReportOn(*checkpoint).parameters);
+    EXPECT_EQ(ReportOn(*converted).active_parameters, ReportOn(*checkpoint).active_parameters);
+  }
 }
 
 TEST(NameOfTest, IsTheLastPart) {

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "clients/cli/checkpoint_report.h"
 #include "clients/cli/verbs.h"
 #include "clients/cli/verify_run.h"
@@ -142,8 +143,8 @@ void PrintText(const Inspected& inspected, std::ostream& out) {
       << report.total.bytes << " bytes\n"
       << model.layers << " layers of width " << model.dim << ", " << model.attention.heads
       << " heads (" << model.attention.kv_heads << " kv) of " << model.attention.head_dim
-      << ", FFN " << model.ffn.hidden << ", vocabulary " << model.vocab_size << ", context "
-      << model.max_sequence_length << "\n";
+      << (model.ffn.hidden > 0 ? absl::StrCat(", FFN ", model.ffn.hidden) : "") << ", vocabulary "
+      << model.vocab_size << ", context " << model.max_sequence_length << "\n";
   if (model.memory.has_value()) {
     const loader::MemoryDescription& memory = *model.memory;
     out << memory.layers.size() << " memory layers: " << memory.heads << " x " << memory.top_k
