@@ -107,6 +107,16 @@ TEST(HfRopeTest, YarnsOptions) {
             plain.frequencies);
 }
 
+// The ramp of these goes from 1.30, rounded down, to 3.31, rounded up.
+TEST(HfRopeTest, YarnRoundsItsRampOutwards) {
+  const RopeDescription rope = Rope(
+      R"("rope_scaling":{"rope_type":"yarn","factor":4,"original_max_position_embeddings":1900})");
+  const std::vector<float> base = kernels::RopeFrequencies(1e6f, 16);
+  const double expected[] = {1, 1, 0.75, 0.5, 0.25, 0.25, 0.25, 0.25};
+  ASSERT_EQ(rope.frequencies.size(), 8u);
+  for (size_t i = 0; i < 8; ++i) EXPECT_NEAR(rope.frequencies[i] / base[i], expected[i], 1e-6) << i;
+}
+
 TEST(HfRopeTest, RefusesByName) {
   const auto scaling = [](const std::string& keys) { return R"("rope_scaling":{)" + keys + "}"; };
   EXPECT_THAT(Error(scaling(R"("type":"dynamic","factor":2)")),
