@@ -9,8 +9,10 @@ load("//third_party:mneme.bzl", "mneme_cc_binary", "mneme_cc_library", "mneme_cc
 SIMD_COPTS = [
     "-ffp-contract=off",
     "-Wno-uninitialized",
-    "-Wno-maybe-uninitialized",
-]
+] + select({
+    "//third_party/fuzz:fuzzing": [],  # clang, which has no such warning
+    "//conditions:default": ["-Wno-maybe-uninitialized"],
+})
 
 def simd_cc_library(name, copts = [], deps = [], **kwargs):
     """A library of ours whose .cc files include kernels/simd/for_each_isa.inl."""
