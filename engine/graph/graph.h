@@ -71,7 +71,9 @@ struct Graph {
 //   operator               inputs                weights                       outputs
 //   EMBEDDING                                    table                         y
 //   LINEAR                 x                     w, [bias]                     y
-//   RMS_NORM, LAYER_NORM   x                     [weight], [bias]              y
+//   RMS_NORM               x, [sums]             [weight], [bias]              y
+//   LAYER_NORM             x                     [weight], [bias]              y
+//   SQUARE_SUM             a, [b]                                              y
 //   ROPE                   x                     cos, sin                      x*
 //   CLAMP                  x                                                   x*
 //   KV_APPEND              k, v

@@ -98,7 +98,9 @@ int32_t GraphBuilder::Norm(const std::string& name, const loader::NormDescriptio
   const int32_t y = NewTensor(name, cols(x), v1::F32, graph_.tensors[x].rows);
   const v1::OperatorKind kind = norm.kind == loader::NormKind::kRms ? v1::RMS_NORM : v1::LAYER_NORM;
   v1::Attributes::Norm* attributes =
-      Add(name, kind, {x}, {weight, bias}, {y}).attributes.mutable_norm();
+      Add(name, kind, kind == v1::RMS_NORM ? std::vector<int32_t>{x, -1} : std::vector<int32_t>{x},
+          {weight, bias}, {y})
+          .attributes.mutable_norm();
   attributes->set_width(width);
   attributes->set_eps(norm.eps);
   return y;

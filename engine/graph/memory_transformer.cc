@@ -76,6 +76,7 @@ class Builder {
     if (a.qk_norm) {
       x = Norm(name + ".norm", *a.qk_norm, x, a.qk_norm_whole ? builder_.cols(x) : head_dim,
                {weight, block}, {bias, block});
+      builder_.graph().operators.back().attributes.mutable_norm()->set_over_heads(a.qk_norm_whole);
     }
     if (a.clip_after_norm) x = Clamp(name, x);
     const int32_t cos =

@@ -20,8 +20,14 @@ class Shapes {
         Linear();
         break;
       case v1::RMS_NORM:
+        Norm();
+        GivenSums();
+        break;
       case v1::LAYER_NORM:
         Norm();
+        break;
+      case v1::SQUARE_SUM:
+        Columns("y", op_.outputs[0], op_.inputs[1] < 0 ? 1 : 2);
         break;
       case v1::ROPE:
         Rope();
@@ -122,6 +128,14 @@ class Shapes {
     Chunks("x's columns modulo the width", graph_.tensors[op_.inputs[0]].cols, width);
     WeightShape(0, 1, width);
     WeightShape(1, 1, width);
+  }
+  void GivenSums() {
+    const int32_t sums = op_.inputs[1];
+    if (sums < 0) return;
+    const v1::Attributes::Norm& norm = op_.attributes.norm();
+    Expect("width with given sums", norm.width(), graph_.tensors[op_.inputs[0]].cols);
+    const bool there = norm.sum() >= 0 && norm.sum() < graph_.tensors[sums].cols;
+    Expect("the sum's being a column of the sums", there, true);
   }
   void Rope() {
     const int64_t head_dim = op_.attributes.rope().head_dim();

@@ -34,6 +34,19 @@ void AddLinear(const Operator& op, std::vector<Signature>* to) {
   to->push_back({{P}, {B, B}, {P}});
 }
 
+// A norm of heads is independent per head; one over the row needs all of it, or the sum of squares
+// of all of it.
+void AddNorm(const Graph& graph, const Operator& op, std::vector<Signature>* to) {
+  const bool given = op.kind == v1::RMS_NORM && op.inputs[1] >= 0;
+  const bool heads = op.attributes.norm().width() < graph.tensors[op.inputs[0]].cols;
+  AddElementwise(op, /*columns=*/heads, to);
+  if (!given) return;
+  Signature columns = Uniform(op, B);
+  columns.inputs[0] = columns.outputs[0] = S1;
+  for (size_t i = 0; i < op.weights.size(); ++i) columns.weights[i] = op.weights[i] < 0 ? B : S1;
+  to->push_back(columns);
+}
+
 void AddGather(const Operator& op, std::vector<Signature>* to) {
   AddElementwise(op, /*columns=*/false, to);
   const bool pre = op.inputs[3] >= 0;
@@ -79,8 +92,11 @@ std::vector<Signature> Signatures(const Graph& graph, const Operator& op) {
       break;
     case v1::RMS_NORM:
     case v1::LAYER_NORM:
-      // A norm over heads is independent per head; one over the row needs all of it.
-      AddElementwise(op, op.attributes.norm().width() < graph.tensors[op.inputs[0]].cols, &s);
+      AddNorm(graph, op, &s);
+      break;
+    case v1::SQUARE_SUM:
+      AddElementwise(op, /*columns=*/false, &s);
+      s.push_back({{S1, op.inputs[1] < 0 ? B : S1}, {}, {P}});
       break;
     case v1::ROPE:
     case v1::CLAMP:

@@ -5,6 +5,7 @@
 
 #include "engine/graph/memory_transformer.h"
 #include "engine/graph/pre_scores.h"
+#include "engine/graph/square_sums.h"
 #include "engine/graph/test_models.h"
 #include "gtest/gtest.h"
 
@@ -30,9 +31,10 @@ TEST(SignaturesTest, MatchTheDesignTable) {
   using Set = std::set<std::string>;
   const std::pair<const char*, Set> table[] = {
       {"embedding", {"(B) -> B", "(B) -> S(0)", "(S(0)) -> P", "(S(1)) -> S(1)"}},
-      {"block.0.attention_norm", {"(B, B, B) -> B", "(S(0), B, B) -> S(0)"}},
+      {"block.0.attention_norm", {"(B, B, B, B) -> B", "(S(0), B, B, B) -> S(0)"}},
       {"block.0.query.clamp", {"(B) -> B", "(S(0)) -> S(0)", "(S(1)) -> S(1)"}},
-      {"block.0.query.norm", {"(B, B, B) -> B", "(S(0), B, B) -> S(0)", "(S(1), B, B) -> S(1)"}},
+      {"block.0.query.norm",
+       {"(B, B, B, B) -> B", "(S(0), B, B, B) -> S(0)", "(S(1), B, B, B) -> S(1)"}},
       {"block.0.query.rope", {"(B, B, B) -> B", "(S(0), B, B) -> S(0)", "(S(1), B, B) -> S(1)"}},
       {"block.0.kv_append", {"(B, B) -> ()", "(S(1), S(1)) -> ()"}},
       {"block.0.attention", {"(B) -> B", "(S(1)) -> S(1)"}},
@@ -73,9 +75,18 @@ TEST(SignaturesTest, ExpertsAreSplitByExpertOrInsideEach) {
             (std::set<std::string>{"(B, B, B, B, B, B) -> B", "(S(0), S(0), S(0), B, B, B) -> S(0)",
                                    "(B, B, B, S(0), S(0), S(0)) -> P",
                                    "(B, B, B, S(1), S(1), S(2)) -> P"}));
-  // A norm of the whole width needs all of it.
-  EXPECT_EQ(Names(graph, "block.0.query.norm"),
-            (std::set<std::string>{"(B, B, B) -> B", "(S(0), B, B) -> S(0)"}));
+}
+
+TEST(SignaturesTest, ANormOverHeadsNeedsAllOfThemOrTheSumsOfTheirSquares) {
+  using Set = std::set<std::string>;
+  const Graph fused = BuildMemoryTransformer(MoeTestModel(1), Bf16Weights());
+  EXPECT_EQ(Names(fused, "block.0.query.norm"),
+            (Set{"(B, B, B, B) -> B", "(S(0), B, B, B) -> S(0)"}));
+  const Graph summed = WithSquareSums(fused);
+  EXPECT_EQ(Names(summed, "block.0.square_sum"),
+            (Set{"(B, B) -> B", "(S(0), S(0)) -> S(0)", "(S(1), S(1)) -> P"}));
+  EXPECT_EQ(Names(summed, "block.0.key.norm"),
+            (Set{"(B, B, B, B) -> B", "(S(0), S(0), B, B) -> S(0)", "(S(1), B, S(1), B) -> S(1)"}));
 }
 
 TEST(SignaturesTest, ASharedExpertsGateTakesPartialSums) {
@@ -98,8 +109,8 @@ TEST(SignaturesTest, ABiasIsWholeWhereTheOutputIsPartial) {
 
 TEST(SignaturesTest, OnlyANormPerHeadSplitsItsColumns) {
   const Graph graph = BuildMemoryTransformer(DenseTestModel(1), Bf16Weights());
-  EXPECT_EQ(Names(graph, "block.0.ffn_norm").count("(S(1), B, B) -> S(1)"), 0u);
-  EXPECT_EQ(Names(graph, "block.0.query.norm").count("(S(1), B, B) -> S(1)"), 1u);
+  EXPECT_EQ(Names(graph, "block.0.ffn_norm").count("(S(1), B, B, B) -> S(1)"), 0u);
+  EXPECT_EQ(Names(graph, "block.0.query.norm").count("(S(1), B, B, B) -> S(1)"), 1u);
 }
 
 TEST(SignaturesTest, ColumnsOfATableWithPreValuesAreSplitOnlyBehindTheirScores) {
@@ -120,8 +131,7 @@ TEST(SignaturesTest, ColumnsOfATableWithPreValuesAreSplitOnlyBehindTheirScores) 
                  "(S(0), S(0), S(0), B, B, B) -> S(0)", "(S(1), S(1), S(1), B, B, B) -> P"}));
 }
 
-TEST(SignaturesTest, EveryOperatorDeclaresBroadcastFirstAndCountsItsOperands) {
-  const Graph graph = WithPreScores(BuildMemoryTransformer(MemoryTestModel(2), Bf16Weights()));
+void CheckOperands(const Graph& graph) {
   for (const Operator& op : graph.operators) {
     const std::vector<Signature> signatures = Signatures(graph, op);
     ASSERT_GE(signatures.size(), 2u) << op.name;
@@ -134,6 +144,12 @@ TEST(SignaturesTest, EveryOperatorDeclaresBroadcastFirstAndCountsItsOperands) {
     for (Sbp sbp : signatures[0].weights) EXPECT_EQ(sbp, Sbp::B()) << op.name;
     for (Sbp sbp : signatures[0].outputs) EXPECT_EQ(sbp, Sbp::B()) << op.name;
   }
+}
+
+TEST(SignaturesTest, EveryOperatorDeclaresBroadcastFirstAndCountsItsOperands) {
+  const Graph scored = WithPreScores(BuildMemoryTransformer(MemoryTestModel(2), Bf16Weights()));
+  const Graph summed = WithSquareSums(BuildMemoryTransformer(MoeTestModel(2), Bf16Weights()));
+  for (const Graph* graph : {&scored, &summed}) CheckOperands(*graph);
 }
 
 }  // namespace

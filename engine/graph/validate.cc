@@ -20,10 +20,11 @@ Arity ArityOf(v1::OperatorKind kind) {
     case v1::EMBEDDING:
       return {0, 1, 1};
     case v1::LINEAR:
-    case v1::RMS_NORM:
     case v1::LAYER_NORM:
     case v1::ROPE:
       return {1, 2, 1};
+    case v1::RMS_NORM:
+      return {2, 2, 1};
     case v1::CLAMP:
     case v1::ATTENTION:
     case v1::SELECT_ROWS:
@@ -33,6 +34,7 @@ Arity ArityOf(v1::OperatorKind kind) {
     case v1::ACTIVATION:
     case v1::ADDITION:
     case v1::ROW_GATE:
+    case v1::SQUARE_SUM:
       return {2, 0, 1};
     case v1::PRODUCT_KEY_CANDIDATES:
       return {1, 7, 2};
@@ -60,9 +62,11 @@ bool IsOptional(v1::OperatorKind kind, int operand) {
     case v1::LINEAR:
       return operand == 2;
     case v1::RMS_NORM:
+      return operand >= 1 && operand <= 3;
     case v1::LAYER_NORM:
       return operand == 1 || operand == 2;
     case v1::ACTIVATION:
+    case v1::SQUARE_SUM:
       return operand == 1;
     case v1::PRODUCT_KEY_CANDIDATES:
       return operand >= 2 && operand <= 7;

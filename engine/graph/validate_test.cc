@@ -39,7 +39,7 @@ TEST_F(ValidateTest, ReadsBeforeWrites) {
 
 TEST_F(ValidateTest, OperandsAreCounted) {
   graph_.operators[1].inputs.push_back(0);
-  EXPECT_THAT(Validate(graph_), HasSubstr("RMS_NORM with 2 inputs"));
+  EXPECT_THAT(Validate(graph_), HasSubstr("RMS_NORM with 3 inputs"));
 }
 
 TEST_F(ValidateTest, OperandsThatMustBeThereAre) {

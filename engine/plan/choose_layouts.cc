@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/graph/pre_scores.h"
+#include "engine/plan/fastest_form.h"
 #include "engine/plan/partition.h"
 
 namespace mneme::plan {
@@ -44,15 +44,10 @@ absl::StatusOr<LayoutChoice> ChooseIn(Graph graph, const CompileOptions& options
 }  // namespace
 
 absl::StatusOr<LayoutChoice> ChooseLayouts(const Graph& graph, const CompileOptions& options) {
-  absl::StatusOr<LayoutChoice> fused = ChooseIn(graph, options);
-  if (options.cluster.ranks() == 1 || !graph::HasFusedPreScores(graph)) return fused;
-  absl::StatusOr<LayoutChoice> scored = ChooseIn(graph::WithPreScores(graph), options);
-  if (!scored.ok()) {
-    // The pins name what only one of the forms has.
-    return options.pins.tables == LayoutPins::Tables::kColumns ? scored : fused;
-  }
-  if (!fused.ok()) return scored;
-  return scored->choice.seconds < fused->choice.seconds ? scored : fused;
+  return FastestForm(
+      graph, options.cluster.ranks(), options.pins,
+      [&](const Graph& form) { return ChooseIn(form, options); },
+      [](const LayoutChoice& chosen) { return chosen.choice.seconds; });
 }
 
 absl::StatusOr<int32_t> ChooseRanks(const Graph& graph, CompileOptions options, int32_t most,

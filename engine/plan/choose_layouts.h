@@ -13,12 +13,13 @@
 namespace mneme::plan {
 
 struct LayoutChoice {
-  graph::Graph graph;  // the given one, or with pre-scores as operators of their own
+  graph::Graph graph;  // the chosen form of the given one
   Choice choice;
 };
 
-// Chooses between the forms of the graph too: columns of tables with pre-values are split where
-// these scores are an operator (graph/pre_scores.h), everything else where they are not.
+// Chooses between the forms of the graph too (graph/forms.h): columns of tables with pre-values are
+// split where these scores are an operator, heads that are normed together where the sums of their
+// squares are one, everything else where they are not.
 // INVALID_ARGUMENT: a pin that cannot be (PinnedSignatures), or pins that do not go together;
 // RESOURCE_EXHAUSTED the bytes that do not fit a rank.
 absl::StatusOr<LayoutChoice> ChooseLayouts(const graph::Graph& graph,

@@ -1,6 +1,8 @@
 #include "engine/plan/choose_layouts.h"
 
+#include <algorithm>
 #include <string>
+#include <utility>
 
 #include "engine/graph/memory_transformer.h"
 #include "engine/graph/pre_scores.h"
@@ -49,6 +51,43 @@ TEST(ChooseRanksTest, AsManyAsPay) {
   EXPECT_EQ(Ranks(Options(), 2, WithExchange(0)), 2);
   EXPECT_EQ(Ranks(Options(), 3, WithExchange(0)), 3);
   EXPECT_GE(Ranks(Options(), 4, WithExchange(0)), 3);
+}
+
+int Count(const Graph& graph, v1::OperatorKind kind) {
+  return static_cast<int>(
+      std::count_if(graph.operators.begin(), graph.operators.end(),
+                    [&](const graph::Operator& op) { return op.kind == kind; }));
+}
+
+// The sums of squares cost an exchange of their own: it must be worth it.
+TEST(ChooseLayoutsTest, SumsOfSquaresAreAnOperatorWhereThatPays) {
+  const Graph graph = graph::BuildMemoryTransformer(graph::MoeTestModel(2), graph::Bf16Weights());
+  CompileOptions options = Options();
+  options.cluster.set_ranks(2);
+  for (const auto& [exchange, sums] : {std::pair{0.0, 2}, {1.0, 0}}) {
+    options.cost = WithExchange(exchange);
+    EXPECT_EQ(Count(ChooseLayouts(graph, options).value().graph, v1::SQUARE_SUM), sums);
+  }
+  options.cluster.set_ranks(1);
+  EXPECT_EQ(Count(ChooseLayouts(graph, options).value().graph, v1::SQUARE_SUM), 0);
+}
+
+// What a form lacks is not what is wrong with a pin of another.
+TEST(ChooseLayoutsTest, APinOfAnOperatorOfOneFormIsMeasuredByThatForm) {
+  const Graph graph = graph::BuildMemoryTransformer(graph::MoeTestModel(2), graph::Bf16Weights());
+  CompileOptions options = Options();
+  options.cluster.set_ranks(2);
+  options.cost = WithExchange(1);
+  options.pins.operators = {{"block.1.square_sum", "(S(1),S(1)) -> P"}};
+  EXPECT_EQ(Count(ChooseLayouts(graph, options).value().graph, v1::SQUARE_SUM), 2);
+  options.pins.operators[0].signature = "(S(1), B) -> P";
+  EXPECT_EQ(std::string(ChooseLayouts(graph, options).status().message()),
+            "operator block.1.square_sum cannot have layout '(S(1), B) -> P' on 2 ranks; possible: "
+            "(B, B) -> B, (S(1), S(1)) -> P");
+  options.pins.operators[0].name = "block.2.square_sum";
+  EXPECT_EQ(std::string(ChooseLayouts(graph, options).status().message()),
+            "layout '(S(1), B) -> P' is for an operator 'block.2.square_sum', which the model does "
+            "not have");
 }
 
 // One rank divides nothing, whatever exchanges cost; columns are divided only where pre-scores are

@@ -123,14 +123,18 @@ absl::Status Pin(const Graph& graph, const Operator& op, const Partition& partit
   return absl::OkStatus();
 }
 
+bool Names(const LayoutPins::OperatorPin& pin, const Graph& graph) {
+  return std::any_of(graph.operators.begin(), graph.operators.end(), [&](const Operator& op) {
+    return Matches(pin.name.c_str(), op.name.c_str());
+  });
+}
+
 absl::Status CheckNames(const Graph& graph, const LayoutPins& pins) {
   const auto any = [&](const auto& is) {
     return std::any_of(graph.operators.begin(), graph.operators.end(), is);
   };
   for (const LayoutPins::OperatorPin& pin : pins.operators) {
-    if (any([&](const Operator& op) { return Matches(pin.name.c_str(), op.name.c_str()); })) {
-      continue;
-    }
+    if (Names(pin, graph)) continue;
     return absl::InvalidArgumentError(absl::StrCat("layout '", pin.signature,
                                                    "' is for an operator '", pin.name,
                                                    "', which the model does not have"));
@@ -160,6 +164,11 @@ absl::StatusOr<SignatureOptions> PinnedSignatures(const Graph& graph, const Part
     if (!s.ok()) return s;
   }
   return options;
+}
+
+bool HasOperators(const Graph& graph, const LayoutPins& pins) {
+  return std::all_of(pins.operators.begin(), pins.operators.end(),
+                     [&](const LayoutPins::OperatorPin& pin) { return Names(pin, graph); });
 }
 
 std::string PinsText(const LayoutPins& pins) {

@@ -103,6 +103,15 @@ int64_t Columns(const v1::Plan& plan, int32_t rank, const v1::Actor& actor, int 
   return SplitsColumns(reg.layout()) ? Size(reg.layout(), rank) : reg.cols();
 }
 
+// Whether the columns of an input that the rank reads are those of the rank before.
+bool SharesColumns(const v1::Plan& plan, int32_t rank, const v1::Actor& actor, int input) {
+  if (actor.inputs(input) < 0) return false;
+  const v1::Layout& layout = actor.input_layouts().empty()
+                                 ? plan.registers(actor.inputs(input)).layout()
+                                 : actor.input_layouts(input);
+  return SplitsColumns(layout) && layout.parts(rank).begin() == layout.parts(rank - 1).begin();
+}
+
 // The rank's columns of a table that is split along them.
 void CutTableColumns(const v1::Layout& layout, int32_t rank, v1::Attributes::Gather* a) {
   if (!Split(layout) || layout.axis() != 1) return;
@@ -154,6 +163,12 @@ void CutAttributes(const v1::Plan& plan, int32_t rank, v1::Actor* actor) {
       CutTableColumns(plan.weights(actor->weights(0)).layout(), rank, a);
       break;
     }
+    case v1::SQUARE_SUM:
+      // Heads that ranks share are counted by the first of them.
+      for (int i = 0; i < actor->inputs_size(); ++i) {
+        if (rank > 0 && SharesColumns(plan, rank, *actor, i)) actor->set_inputs(i, -1);
+      }
+      break;
     case v1::LINEAR:
       // One rank adds the bias to a sum.
       if (rank > 0 && plan.registers(actor->outputs(0)).layout().kind() == v1::Layout::PARTIAL) {

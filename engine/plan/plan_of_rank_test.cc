@@ -36,6 +36,27 @@ v1::Plan SplitPlan(int32_t ranks, const LayoutPins& pins = {}) {
                    ranks, pins);
 }
 
+// 2 key-value heads on 4 ranks: two ranks have each, and the first of them counts it.
+TEST(SquareSumTest, SharedHeadsAreCountedOnce) {
+  loader::ModelDescription model = graph::MoeTestModel(1);
+  model.attention.kv_heads = 2;
+  LayoutPins pins;
+  pins.operators = {{"block.0.square_sum", "(S(1), S(1)) -> P"}};
+  const v1::Plan plan =
+      SplitPlan(graph::BuildMemoryTransformer(model, graph::Bf16Weights()), 4, pins);
+  int sums = 0;
+  for (int32_t rank = 0; rank < 4; ++rank) {
+    const v1::Plan local = PlanOfRank(plan, rank);
+    for (const v1::Actor& actor : local.actors()) {
+      if (actor.kind() != v1::SQUARE_SUM) continue;
+      ++sums;
+      EXPECT_GE(actor.inputs(0), 0);
+      EXPECT_EQ(actor.inputs(1) >= 0, rank % 2 == 0) << rank;
+    }
+  }
+  EXPECT_EQ(sums, 4);
+}
+
 class PartsTest : public ::testing::TestWithParam<Tables> {};
 
 // What is split is somewhere once, what is not is everywhere.

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/graph/pre_scores.h"
+#include "engine/plan/fastest_form.h"
 #include "engine/plan/planner.h"
 #include "engine/plan/register_bytes.h"
 #include "engine/plan/row_splits.h"
@@ -257,15 +257,10 @@ absl::StatusOr<std::unique_ptr<Form>> ChooseIn(Graph graph, const Cluster& clust
 absl::StatusOr<PlanReport> MakeReport(const Graph& graph, const Cluster& cluster,
                                       const ReportOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  auto form = ChooseIn(graph, cluster, options);
-  if (cluster.ranks() > 1 && graph::HasFusedPreScores(graph)) {
-    auto scored = ChooseIn(graph::WithPreScores(graph), cluster, options);
-    const bool columns = options.pins.tables == LayoutPins::Tables::kColumns;
-    if (scored.ok() ? !form.ok() || (*scored)->found.seconds < (*form)->found.seconds
-                    : !form.ok() && columns) {
-      form = std::move(scored);
-    }
-  }
+  auto form = FastestForm(
+      graph, cluster.ranks(), options.pins,
+      [&](const Graph& each) { return ChooseIn(each, cluster, options); },
+      [](const std::unique_ptr<Form>& chosen) { return chosen->found.seconds; });
   if (!form.ok()) return form.status();
   const std::chrono::duration<double> planning = std::chrono::steady_clock::now() - start;
   PlanReport report = (*form)->reporter->Run((*form)->found);

@@ -1,8 +1,8 @@
 #include "engine/plan/register_bytes.h"
 
 #include "absl/strings/str_cat.h"
+#include "engine/graph/forms.h"
 #include "engine/graph/memory_transformer.h"
-#include "engine/graph/pre_scores.h"
 #include "engine/graph/test_models.h"
 #include "engine/plan/compile.h"
 #include "engine/plan/planner.h"
@@ -60,10 +60,7 @@ TEST(RegisterBytesTest, APlanNeverHasMoreAndNotMuchLess) {
       for (int64_t tokens : {8, 512}) {
         for (double exchange : {0.0, 3e-6, 1e-3}) {
           SCOPED_TRACE(absl::StrCat(name, " on ", ranks, ", ", tokens, " tokens, ", exchange));
-          Compare(graph, ranks, tokens, exchange);
-          if (graph::HasFusedPreScores(graph)) {
-            Compare(graph::WithPreScores(graph), ranks, tokens, exchange);
-          }
+          for (const Graph& form : graph::Forms(graph)) Compare(form, ranks, tokens, exchange);
         }
       }
     }

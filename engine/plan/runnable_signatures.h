@@ -67,6 +67,9 @@ absl::StatusOr<SignatureOptions> PinnedSignatures(const graph::Graph& graph,
                                                   const Partition& partition,
                                                   const LayoutPins& pins);
 
+// Whether each name that the pins give is that of an operator.
+bool HasOperators(const graph::Graph& graph, const LayoutPins& pins);
+
 // "split, table layout rows, block.*.ffn.up=(B, S(0)) -> S(1)".
 std::string PinsText(const LayoutPins& pins);
 

@@ -99,6 +99,10 @@ WeightSplit SplitOf(const Operator& op, const Signature& signature, size_t opera
     split.chunks = partition.Chunks(tensor);
     return split;
   }
+  if (op.kind == v1::RMS_NORM) {
+    split.parts = partition.Of(op.outputs[0]);
+    return split;
+  }
   const WeightParts& w = partition.OfWeight(op.weights[operand]);
   if (sbp == Sbp::S(0)) {
     split.parts = w.rows;

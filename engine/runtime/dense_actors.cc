@@ -10,6 +10,7 @@
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/select_rows/select_rows.h"
+#include "kernels/square_sum/square_sum.h"
 
 namespace mneme::runtime {
 namespace {
@@ -38,18 +39,17 @@ class EmbeddingActor : public Actor {
   const kernels::EmbeddingFn run_;
 };
 
-// RMS and layer norm: the same operands and the same order of arguments.
-template <class Args>
-class NormActor : public Actor {
+class LayerNormActor : public Actor {
  public:
-  NormActor(const ActorBinding& b, Traffic (*run)(const Args&))
+  explicit LayerNormActor(const ActorBinding& b)
       : weight_(b.Floats(0)),
         bias_(b.Floats(1)),
         width_(b.actor.attributes().norm().width()),
         eps_(b.actor.attributes().norm().eps()),
         x_(b.Input(0)),
         y_(b.Output(0)),
-        run_(run) {}
+        run_(b.reference_kernels ? kernels::LayerNormReference : kernels::ResolveLayerNorm(b.isa)) {
+  }
   Traffic Fire(const StepContext& step) override {
     return run_({.x = x_.View<const float>(step),
                  .width = width_,
@@ -66,7 +66,75 @@ class NormActor : public Actor {
   const float eps_;
   const RegisterRef x_;
   const RegisterRef y_;
-  Traffic (*const run_)(const Args&);
+  const kernels::LayerNormFn run_;
+};
+
+// One column of a register.
+RegisterRef ColumnOf(RegisterRef ref, int32_t column) {
+  ref.first_col += column;
+  ref.cols = 1;
+  return ref;
+}
+
+class RmsNormActor : public Actor {
+ public:
+  explicit RmsNormActor(const ActorBinding& b)
+      : weight_(b.Floats(0)),
+        bias_(b.Floats(1)),
+        width_(b.actor.attributes().norm().width()),
+        eps_(b.actor.attributes().norm().eps()),
+        x_(b.Input(0)),
+        squares_(ColumnOf(b.Input(1), b.actor.attributes().norm().sum())),
+        y_(b.Output(0)),
+        run_(b.reference_kernels ? kernels::RmsNormReference : kernels::ResolveRmsNorm(b.isa)) {}
+  Traffic Fire(const StepContext& step) override {
+    return run_({.x = x_.View<const float>(step),
+                 .width = width_,
+                 .weight = weight_,
+                 .bias = bias_,
+                 .eps = eps_,
+                 .squares = squares_.View<const float>(step),
+                 .y = y_.View<float>(step)});
+  }
+
+ private:
+  const float* const weight_;
+  const float* const bias_;
+  const int64_t width_;
+  const float eps_;
+  const RegisterRef x_;
+  const RegisterRef squares_;
+  const RegisterRef y_;
+  const kernels::RmsNormFn run_;
+};
+
+class SquareSumActor : public Actor {
+ public:
+  explicit SquareSumActor(const ActorBinding& b)
+      : inputs_{b.Input(0), b.Input(1)},
+        y_(b.Output(0)),
+        run_(b.reference_kernels ? kernels::SquareSumReference : kernels::ResolveSquareSum(b.isa)) {
+  }
+  Traffic Fire(const StepContext& step) override {
+    Traffic traffic;
+    for (int32_t i = 0; i < y_.cols; ++i) {
+      const kernels::Matrix<const float> x = inputs_[i].View<const float>(step);
+      const kernels::Matrix<float> y = ColumnOf(y_, i).View<float>(step);
+      if (!x.empty()) {
+        traffic += run_({.x = x, .y = y});
+        continue;
+      }
+      // Another rank has the same columns, and counts them.
+      for (int64_t t = 0; t < y.rows; ++t) *y.row(t) = 0;
+      traffic.Write(kernels::TrafficClass::kActivations, static_cast<uint64_t>(y.rows) * 4);
+    }
+    return traffic;
+  }
+
+ private:
+  const RegisterRef inputs_[2];
+  const RegisterRef y_;
+  const kernels::SquareSumFn run_;
 };
 
 class ClampActor : public Actor {
@@ -184,11 +252,11 @@ std::unique_ptr<Actor> MakeDenseActor(const ActorBinding& b) {
     case v1::EMBEDDING:
       return std::make_unique<EmbeddingActor>(b);
     case v1::RMS_NORM:
-      return std::make_unique<NormActor<kernels::RmsNormArgs>>(
-          b, b.reference_kernels ? kernels::RmsNormReference : kernels::ResolveRmsNorm(b.isa));
+      return std::make_unique<RmsNormActor>(b);
     case v1::LAYER_NORM:
-      return std::make_unique<NormActor<kernels::LayerNormArgs>>(
-          b, b.reference_kernels ? kernels::LayerNormReference : kernels::ResolveLayerNorm(b.isa));
+      return std::make_unique<LayerNormActor>(b);
+    case v1::SQUARE_SUM:
+      return std::make_unique<SquareSumActor>(b);
     case v1::CLAMP:
       return std::make_unique<ClampActor>(b);
     case v1::ACTIVATION:

@@ -1,25 +1,4 @@
-// Σ x², the vectors in turn to two accumulators, so that two multiply-adds are under way.
-MNEME_SIMD_INLINE float SumOfSquares(const float* x, int64_t n) {
-  F32x16 even = Zero();
-  F32x16 odd = Zero();
-  int64_t i = 0;
-  for (; i + 32 <= n; i += 32) {
-    const F32x16 a = Load(x + i);
-    const F32x16 b = Load(x + i + 16);
-    even = MulAdd(a, a, even);
-    odd = MulAdd(b, b, odd);
-  }
-  if (i + 16 <= n) {
-    const F32x16 a = Load(x + i);
-    even = MulAdd(a, a, even);
-    i += 16;
-  }
-  if (i < n) {
-    const F32x16 a = LoadPartial(x + i, n - i);
-    odd = MulAdd(a, a, odd);
-  }
-  return ReduceAdd(Add(even, odd));
-}
+#include "kernels/simd/sum_of_squares.inl"
 
 MNEME_SIMD_INLINE F32x16 Scaled(F32x16 x, F32x16 inverse_rms, const float* weight,
                                 const float* bias, int64_t i, int64_t n) {
@@ -30,12 +9,14 @@ MNEME_SIMD_INLINE F32x16 Scaled(F32x16 x, F32x16 inverse_rms, const float* weigh
 }
 
 Traffic RmsNorm(const RmsNormArgs& args) {
-  const int64_t width = args.width;
+  const bool given = !args.squares.empty();
+  const int64_t width = given ? args.x.cols : args.width;
   for (int64_t r = 0; r < args.x.rows; ++r) {
     for (int64_t c = 0; c < args.x.cols; c += width) {
       const float* x = args.x.row(r) + c;
       float* y = args.y.row(r) + c;
-      const float mean = SumOfSquares(x, width) / static_cast<float>(width);
+      const float squares = given ? *args.squares.row(r) : SumOfSquares(x, width);
+      const float mean = squares / static_cast<float>(args.width);
       const F32x16 inverse_rms = Splat(1.0f / __builtin_sqrtf(mean + args.eps));
       int64_t i = 0;
       for (; i + 16 <= width; i += 16) {

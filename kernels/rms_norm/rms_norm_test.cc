@@ -5,6 +5,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -152,6 +153,45 @@ TEST(RmsNormTest, Avx2AndAvx512GiveTheSameBits) {
     ResolveRmsNorm(Isa::kAvx2)(p.Args(a));
     ResolveRmsNorm(Isa::kAvx512)(p.Args(b));
     EXPECT_EQ(a, b) << Name(p, Isa::kAvx512);
+  }
+}
+
+// The columns in two parts, each normed with the sum over both: what whole rows give.
+TEST(RmsNormTest, PartsOfARowNormWithTheGivenSumOfItsSquares) {
+  for (const auto& [cols, cut] : {std::pair{130, 65}, {48, 16}, {40, 33}, {2, 1}}) {
+    const Problem p({3, cols, cols});
+    std::vector<float> whole, parts;
+    const RmsNormArgs all = p.Args(whole);
+    RmsNormReference(all);
+    std::vector<float> squares(6, -1.0f);  // in the second of two columns
+    for (int64_t r = 0; r < 3; ++r) {
+      squares[2 * r + 1] = 0;
+      for (int64_t c = 0; c < cols; ++c) squares[2 * r + 1] += all.x.row(r)[c] * all.x.row(r)[c];
+    }
+    const auto run = [&, cols = cols, cut = cut](RmsNormFn norm) {
+      RmsNormArgs args = p.Args(parts);
+      args.squares = {squares.data() + 1, 3, 1, 2};
+      Traffic traffic;
+      for (const auto& [begin, end] : {std::pair{0, cut}, {cut, cols}}) {
+        RmsNormArgs part = args;
+        part.x = {args.x.data + begin, 3, end - begin, p.stride};
+        part.y = {args.y.data + begin, 3, end - begin, p.stride};
+        part.weight = args.weight + begin;
+        part.bias = args.bias + begin;
+        traffic += norm(part);
+      }
+      EXPECT_EQ(traffic.read_bytes[static_cast<int>(TrafficClass::kDenseWeights)], 8u * cols);
+      EXPECT_EQ(traffic.read_bytes[static_cast<int>(TrafficClass::kActivations)],
+                12u * cols + 2 * 12);
+      for (int64_t r = 0; r < 3; ++r) {
+        for (int64_t c = 0; c < p.stride; ++c) {
+          const size_t at = static_cast<size_t>(r * p.stride + c);
+          ASSERT_NEAR(parts[at], whole[at], c < cols ? Tolerance(p, r, c) : 0) << r << ", " << c;
+        }
+      }
+    };
+    run(RmsNormReference);
+    for (Isa isa : RunnableIsas()) run(ResolveRmsNorm(isa));
   }
 }
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/graph/forms.h"
 #include "engine/graph/memory_transformer.h"
-#include "engine/graph/pre_scores.h"
 #include "engine/graph/signatures.h"
 #include "engine/plan/plan_of_rank.h"
 #include "gtest/gtest.h"
@@ -218,9 +218,7 @@ std::map<std::string, std::vector<Declared>> DeclaredSignatures() {
     const loader::Checkpoint checkpoint = loader::InspectCheckpoint(golden.directory()).value();
     const auto f32 = [](const loader::WeightId&) { return v1::F32; };
     const graph::Graph fused = graph::BuildMemoryTransformer(checkpoint.model, f32);
-    std::vector<graph::Graph> graphs = {fused};
-    if (graph::HasFusedPreScores(fused)) graphs.push_back(graph::WithPreScores(fused));
-    for (const graph::Graph& g : graphs) {
+    for (const graph::Graph& g : graph::Forms(fused)) {
       for (const graph::Operator& op : g.operators) {
         for (const graph::Signature& s : graph::Signatures(g, op)) {
           const std::string text = graph::SignatureName(graph::Present(op, s));

@@ -38,6 +38,13 @@ ModelDescription Olmoe(int64_t experts, int64_t top_k, int64_t hidden) {
   return model;
 }
 
+// Fewer key-value heads than ranks may be: some have the same, which must count once.
+ModelDescription Grouped() {
+  ModelDescription model = Olmoe(8, 2, 96);
+  model.attention.kv_heads = 2;
+  return model;
+}
+
 ModelDescription Mixtral() {
   ModelDescription model = Olmoe(6, 3, 128);
   model.attention.kv_heads = 2;
@@ -258,11 +265,9 @@ class Plain {
 }  // namespace
 
 const std::vector<MoeCase>& MoeCases() {
-  static const auto* const kCases = new std::vector<MoeCase>{{"wide", Olmoe(8, 2, 96)},
-                                                             {"narrow", Olmoe(9, 4, 16)},
-                                                             {"few", Olmoe(2, 1, 16)},
-                                                             {"mixtral", Mixtral()},
-                                                             {"qwen2", Qwen2()}};
+  static const auto* const kCases = new std::vector<MoeCase>{
+      {"wide", Olmoe(8, 2, 96)}, {"narrow", Olmoe(9, 4, 16)}, {"few", Olmoe(2, 1, 16)},
+      {"grouped", Grouped()},    {"mixtral", Mixtral()},      {"qwen2", Qwen2()}};
   return *kCases;
 }
 

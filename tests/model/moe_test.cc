@@ -191,7 +191,7 @@ TEST_P(MoeTest, ATokenReadsNoMoreThanThePlanPredicts) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, MoeTest,
-                         ::testing::Values("wide", "narrow", "few", "mixtral", "qwen2"),
+                         ::testing::Values("wide", "narrow", "few", "grouped", "mixtral", "qwen2"),
                          [](const auto& info) { return info.param; });
 
 TEST(MoeSplitTest, ExpertsAreSplitInsideElseByExpertElseNotAtAll) {
@@ -211,6 +211,31 @@ TEST(MoeSplitTest, ExpertsAreSplitInsideElseByExpertElseNotAtAll) {
   EXPECT_EQ(signatures("few", 2), Set{kWhole});
   // More ranks than experts.
   EXPECT_EQ(signatures("few", 3), Set{kWhole});
+}
+
+// Queries and keys stay where they are: of a norm over all heads only the sums of squares travel.
+TEST(NormOverHeadsTest, RanksExchangeSumsOfSquares) {
+  for (const char* name : {"wide", "grouped"}) {
+    for (const int32_t ranks : {2, 3, 4}) {
+      SCOPED_TRACE(absl::StrCat(name, " on ", ranks));
+      std::set<std::string> moved;
+      int norms = 0;
+      const auto runner = Runner(MoeCaseOf(name), v1::BF16, ranks);
+      for (const v1::Actor& actor : runner->plan().actors()) {
+        if (actor.lane() == v1::EXCHANGE) moved.insert(actor.name());
+        if (actor.kind() == v1::SQUARE_SUM) {
+          EXPECT_EQ(actor.signature(), "(S(1), S(1)) -> P");
+        }
+        norms += actor.signature() == "(S(1), B, S(1)) -> S(1)";
+      }
+      EXPECT_EQ(norms, 2 * MoeCaseOf(name).model.layers);
+      for (int block = 0; block < MoeCaseOf(name).model.layers; ++block) {
+        EXPECT_EQ(moved.count(absl::StrCat("block.", block, ".square_sum.sum")), 1u);
+        EXPECT_EQ(moved.count(absl::StrCat("block.", block, ".query.whole")), 0u);
+        EXPECT_EQ(moved.count(absl::StrCat("block.", block, ".key.whole")), 0u);
+      }
+    }
+  }
 }
 
 // As many rows in all, but other matrices.
