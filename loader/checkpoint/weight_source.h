@@ -41,10 +41,11 @@ struct WeightSource {
 };
 
 // kBf16 where all parts are, else kF32: what holds every one of them exactly.
-// REQUIRES: parts of dtype F32 or BF16.
+// REQUIRES: parts of dtype F32, BF16 or F16, or one part of another dtype, which is returned.
 inline StoredDType DTypeOf(const WeightSource& source) {
   for (const WeightSource::Part& part : source.parts) {
-    if (part.tensor->dtype != StoredDType::kBf16) return part.tensor->dtype;
+    const StoredDType dtype = part.tensor->dtype;
+    if (dtype != StoredDType::kBf16) return dtype == StoredDType::kF16 ? StoredDType::kF32 : dtype;
   }
   return StoredDType::kBf16;
 }

@@ -97,8 +97,8 @@ TEST(OlmoWeightsTest, OtherDTypesAreRefused) {
   const auto retype = [](const char* name, StoredDType dtype) {
     return [=](Tensors& tensors) { tensors.at(name).dtype = dtype; };
   };
-  EXPECT_THAT(Error("dense", retype("transformer.blocks.0.ff_proj.weight", StoredDType::kF16)),
-              HasSubstr("dtype F16 is not served; served are F32 and BF16"));
+  EXPECT_THAT(Error("dense", retype("transformer.blocks.0.ff_proj.weight", StoredDType::kF64)),
+              HasSubstr("dtype F64 is not served; served are F32, BF16 and F16"));
   EXPECT_THAT(
       Error("ultramem_v2", retype("transformer.mem_blocks.0.shuffle_index", StoredDType::kF64)),
       HasSubstr("expected dtype I64, file has F64"));

@@ -1,5 +1,7 @@
 #include "loader/families/tensor_matcher.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -45,9 +47,10 @@ const StoredTensor* TensorMatcher::Take(const std::string& name,
                                         const std::vector<int64_t>& shape) {
   const StoredTensor* tensor = Find(name, shape);
   if (tensor == nullptr) return nullptr;
-  if (tensor->dtype != StoredDType::kF32 && tensor->dtype != StoredDType::kBf16) {
+  constexpr StoredDType kServed[] = {StoredDType::kF32, StoredDType::kBf16, StoredDType::kF16};
+  if (std::find(std::begin(kServed), std::end(kServed), tensor->dtype) == std::end(kServed)) {
     Refuse(name, absl::StrCat("dtype ", StoredDTypeName(tensor->dtype),
-                              " is not served; served are F32 and BF16"));
+                              " is not served; served are F32, BF16 and F16"));
     return nullptr;
   }
   return tensor;

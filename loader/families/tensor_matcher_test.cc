@@ -51,6 +51,7 @@ TEST(TensorMatcherTest, SaysWhatIsExpectedAndWhatIsThere) {
   MapFiles files;
   files.Add("w", StoredDType::kF32, {6, 4});
   files.Add("h", StoredDType::kF16, {2});
+  files.Add("d", StoredDType::kF64, {2});
   files.Add("f", StoredDType::kF32, {3});
   const std::vector<int64_t> twice = {2, 0, 2};
   files.AddIndex("i", twice);
@@ -61,8 +62,9 @@ TEST(TensorMatcherTest, SaysWhatIsExpectedAndWhatIsThere) {
   };
   EXPECT_EQ(error("v", {1, 2}), "m.st: tensor \"v\": is missing; expected [1, 2]");
   EXPECT_EQ(error("w", {6, 5}), "m.st: tensor \"w\": expected [6, 5], file has [6, 4] F32");
-  EXPECT_EQ(error("h", {2}),
-            "m.st: tensor \"h\": dtype F16 is not served; served are F32 and BF16");
+  EXPECT_EQ(error("d", {2}),
+            "m.st: tensor \"d\": dtype F64 is not served; served are F32, BF16 and F16");
+  EXPECT_EQ(error("h", {3}), "m.st: tensor \"h\": expected [3], file has [2] F16");
   const auto permutation_error = [&](const std::string& name) {
     TensorMatcher matcher(files, "m.st");
     EXPECT_EQ(matcher.TakePermutation(name, 3), nullptr);

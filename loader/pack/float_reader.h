@@ -13,7 +13,7 @@ namespace mneme::loader {
 enum class Rounding : uint8_t { kExact, kBf16 };
 
 // out[i] = element first + i of `tensor` (row-major), rounded to the nearest bf16 when asked.
-// REQUIRES: dtype F32 or BF16, and first + out.size() elements or more.
+// REQUIRES: dtype F32, BF16 or F16, and first + out.size() elements or more.
 void ReadFloats(const StoredTensor& tensor, int64_t first, Rounding rounding, std::span<float> out);
 
 }  // namespace mneme::loader

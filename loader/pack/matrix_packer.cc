@@ -27,6 +27,7 @@ void PackRow(const StoredTensor& tensor, int64_t first, const Conversion& conver
 
 bool Conversion::Copies(StoredDType stored) const {
   if (stored == StoredDType::kBf16) return dtype == kernels::DType::kBf16;
+  if (stored != StoredDType::kF32) return false;
   return dtype == kernels::DType::kF32 && rounding == Rounding::kExact;
 }
 

@@ -52,7 +52,7 @@ bool IsStacked(Role role) {
 
 Conversion MatrixConversion(StoredDType stored, const PackOptions& options) {
   Conversion conversion;
-  const bool rounded = stored == StoredDType::kF32 && options.round_to_bf16;
+  const bool rounded = stored != StoredDType::kBf16 && options.round_to_bf16;
   conversion.rounding = rounded ? Rounding::kBf16 : Rounding::kExact;
   const bool half = stored == StoredDType::kBf16 || rounded;
   conversion.dtype = half && !options.widen_to_f32 ? DType::kBf16 : DType::kF32;
