@@ -62,6 +62,7 @@ class ServingImpl : public Serving {
   Engine& engine() override { return *engine_; }
   const loader::Checkpoint& checkpoint() const override { return planned_.checkpoint; }
   const v1::Plan& plan() const override { return planned_.plan; }
+  int64_t copied_weight_bytes() const override { return weights_.owned_bytes(); }
   const std::vector<StartPhase>& start_phases() const override { return phases_; }
 
  private:

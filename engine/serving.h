@@ -34,6 +34,8 @@ class Serving {
   virtual Engine& engine() = 0;
   virtual const loader::Checkpoint& checkpoint() const = 0;
   virtual const v1::Plan& plan() const = 0;
+  // Of this process's weights, what was copied; the rest lies in mapped files.
+  virtual int64_t copied_weight_bytes() const = 0;
   // What Create did, in order.
   virtual const std::vector<StartPhase>& start_phases() const = 0;
 };

@@ -1,5 +1,6 @@
 #include "server/server.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/listen_address.h"
 #include "server/service.h"
 
 namespace mneme::server {
@@ -85,6 +87,18 @@ size_t TransportBytes(const ServerOptions& options) {
   return static_cast<size_t>(kStreams + kLargestMessages * options.max_message_bytes);
 }
 
+// While it lives gRPC writes nothing to standard error: its own line on an address that cannot be
+// bound is long, and ours says why.
+class QuietTransport {
+ public:
+  QuietTransport() {
+    gpr_set_log_function([](gpr_log_func_args*) {});
+  }
+  ~QuietTransport() { gpr_set_log_function(nullptr); }
+  QuietTransport(const QuietTransport&) = delete;
+  QuietTransport& operator=(const QuietTransport&) = delete;
+};
+
 class GrpcServer final : public Server {
  public:
   GrpcServer(const ServerOptions& options, Engine* engine)
@@ -131,11 +145,8 @@ class GrpcServer final : public Server {
 };
 
 absl::Status GrpcServer::Listen(const ServerOptions& options) {
-  const size_t colon = options.listen.rfind(':');
-  if (colon == std::string::npos || colon == 0 || colon + 1 == options.listen.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("listen address '", options.listen, "' is not HOST:PORT"));
-  }
+  const absl::StatusOr<ListenAddress> listen = ParseListenAddress(options.listen);
+  if (!listen.ok()) return listen.status();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -153,12 +164,16 @@ absl::Status GrpcServer::Listen(const ServerOptions& options) {
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MIN_POLLERS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 1);
-  server_ = builder.BuildAndStart();
-  if (server_ == nullptr || port_ == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", options.listen, " (is the address in use?)"));
+  {
+    const QuietTransport quiet;
+    server_ = builder.BuildAndStart();
   }
-  address_ = absl::StrCat(options.listen.substr(0, colon), ":", port_);
+  if (server_ == nullptr || port_ == 0) {
+    const std::string why = WhyNotBound(*listen);
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", options.listen, why.empty() ? "" : ": ", why));
+  }
+  address_ = absl::StrCat(listen->host, ":", port_);
   engine_->WatchHealth([this](bool ready) { SetServing(ready); });
   return absl::OkStatus();
 }

@@ -100,6 +100,8 @@ absl::StatusOr<std::vector<ComparedModel>> Compare(
     const loader::Checkpoint& checkpoint = started->local->serving().checkpoint();
     const CheckpointReport report = ReportOn(checkpoint);
     model.architecture = checkpoint.model.architecture;
+    const v1::Cluster& cluster = started->local->serving().plan().cluster();
+    model.served_on = absl::StrCat(cluster.ranks(), " x ", cluster.device(), " ", cluster.isa());
     model.parameters = report.parameters;
     model.active_parameters = report.active_parameters;
     model.served.resize(options.streams.size());
@@ -135,6 +137,7 @@ std::string ComparisonTable(const ComparisonOptions& options,
   };
   row("", [](const ComparedModel& m) { return m.name; });
   row("architecture", [](const ComparedModel& m) { return m.architecture; });
+  row("served on", [](const ComparedModel& m) { return m.served_on; });
   row("parameters", [](const ComparedModel& m) { return absl::StrCat(m.parameters); });
   row("active for a token",
       [](const ComparedModel& m) { return absl::StrCat(m.active_parameters); });

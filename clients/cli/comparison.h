@@ -33,6 +33,7 @@ struct ServedRounds {
 struct ComparedModel {
   std::string name;
   std::string architecture;
+  std::string served_on;  // "2 x cpu avx512"
   int64_t parameters = 0;
   int64_t active_parameters = 0;
   double heldout_loss = 0;  // nats per token

@@ -45,8 +45,7 @@ absl::StatusOr<std::string> FindDemo(const std::string& name, const std::string&
 
 absl::StatusOr<std::string> ResolveModel(const std::string& model, const std::string& executable) {
   if (model.empty()) return FindDemo(kDemoModel, executable);
-  std::error_code error;
-  if ((model != kDemoModel && model != kMoeDemoModel) || fs::exists(model, error)) return model;
+  if (model != kDemoModel && model != kMoeDemoModel) return model;
   return FindDemo(model, executable);
 }
 

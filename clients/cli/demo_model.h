@@ -18,8 +18,8 @@ inline constexpr char kDemoTexts[] = "testdata";
 // current folder. executable: argv[0]. NOT_FOUND names where it was looked for.
 absl::StatusOr<std::string> FindDemo(const std::string& name, const std::string& executable);
 
-// `model` where it names a demo model and there is no such folder here: that one's folder; where it
-// is empty: the default one's; else `model` itself.
+// Where `model` is the name of a demo model: that one's folder, whatever lies here ("./olmoe" names
+// a folder); where it is empty: the default one's; else `model` itself.
 absl::StatusOr<std::string> ResolveModel(const std::string& model, const std::string& executable);
 
 }  // namespace mneme::cli

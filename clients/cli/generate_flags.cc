@@ -88,7 +88,7 @@ void GenerateFlags::AddTo(FlagTable* flags) {
   flags->Add("include-stop-str-in-output", &include_stop_str_in_output,
              "Keep what stopped the output.");
   flags->Add("logprobs", &logprobs, "N",
-             "Log-probabilities of the output's tokens, with N alternatives each.");
+             "Log-probabilities of the output's tokens, with N alternatives each (with --json).");
   flags->Add("prompt-logprobs", &prompt_logprobs, "N", "The same for the prompt's tokens.");
   flags->Add("n", &n, "N", "Choices.");
   flags->Add("echo", &echo, "Begin the output with the prompt.");

@@ -1,3 +1,7 @@
+#include <map>
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "clients/cli/local_server.h"
@@ -8,6 +12,7 @@
 #include "clients/cli/verbs.h"
 #include "engine/make_executor.h"
 #include "engine/rank_weights.h"
+#include "loader/native/native_checkpoint.h"
 
 namespace mneme::cli {
 namespace {
@@ -57,6 +62,12 @@ absl::Status Pages(const Invocation& invocation, ModelFlags model, ModelBenchOpt
   const absl::StatusOr<std::string> directory = ModelOrDemo(model, invocation.executable);
   if (!directory.ok()) return directory.status();
   model.model = *directory;
+  if (!loader::IsNative(model.model)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        model.model,
+        " is not converted, so nothing of it is mapped as it is served: `mneme convert ",
+        model.model, " OUT` first"));
+  }
   model.huge_pages = false;
   const absl::StatusOr<ModelOptions> mapped = model.ToOptions();
   if (!mapped.ok()) return mapped.status();
@@ -99,6 +110,19 @@ absl::Status Startup(const Invocation& invocation, const ModelFlags& model,
   return BenchStartup(options, invocation.out);
 }
 
+// A flag that was given, and that this kind of measurement does not look at; "" if there is none.
+std::string FlagOfAnother(const std::vector<std::string>& what, const FlagTable& flags) {
+  const std::map<std::string, std::vector<std::string>> unused = {
+      {"model", {"made-up", "runs"}},
+      {"pages", {"shape", "layers", "made-up", "runs", "empty-operators", "huge-pages"}},
+      {"startup", {"shape", "layers", "batch", "context", "prefill", "steps", "empty-operators"}}};
+  if (what.size() != 1 || unused.count(what[0]) == 0) return "";
+  for (const std::string& flag : unused.at(what[0])) {
+    if (flags.given(flag)) return flag;
+  }
+  return "";
+}
+
 }  // namespace
 
 int RunBench(const Invocation& invocation) {
@@ -135,6 +159,10 @@ int RunBench(const Invocation& invocation) {
   int exit_status = 0;
   if (!ParseFlags(invocation, &flags, 1, &exit_status)) return exit_status;
   const std::vector<std::string>& what = flags.positionals();
+  if (const std::string other = FlagOfAnother(what, flags); !other.empty()) {
+    return Fail(invocation, "bench",
+                absl::InvalidArgumentError(absl::StrCat("--", other, " is not for ", what[0])));
+  }
   if (what == std::vector<std::string>{"startup"}) {
     const absl::Status status = Startup(invocation, model, folder, runs);
     return status.ok() ? 0 : Fail(invocation, "bench", status);

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "clients/cli/comparison.h"
 #include "clients/cli/demo_model.h"
 #include "clients/cli/local_server.h"
@@ -27,7 +29,7 @@ struct Flags {
                     "Starts a server on the demo model, streams its text over gRPC, and says how "
                     "fast it was and how many bytes it moved. The model knows a dictionary of "
                     "hacker slang: an entry's opening is a good prompt. Default: \"hacker: n.\"");
-    flags.Add("max-tokens", &max_tokens, "N", "Output tokens of each stream.");
+    flags.Add("max-tokens", &max_tokens, {1, 1 << 20}, "N", "Output tokens of each stream.");
     flags.Add("streams", &streams, {1, 256}, "N", "Streams at a time; the first one is shown.");
     flags.Add("temperature", &temperature, "T", "0: greedy.");
     flags.Add("seed", &seed, "S", "For temperatures above 0.");
@@ -69,6 +71,11 @@ void WarmUp(client::Client* client, const v1::GetModelReply& model) {
   (void)client->Generate(request, {}, nullptr);
 }
 
+int Usage(const Invocation& invocation, const std::string& message) {
+  invocation.err << "mneme demo: " << message << std::endl;
+  return kExitUsage;
+}
+
 int RunComparison(const Invocation& invocation, const ModelFlags& model) {
   ComparisonOptions options;
   options.flags = model;
@@ -96,11 +103,14 @@ int RunDemo(const Invocation& invocation) {
   int exit_status = 0;
   if (!ParseFlags(invocation, &table, 1, &exit_status)) return exit_status;
   if (flags.compare) {
+    for (const char* flag : {"max-tokens", "streams", "temperature", "seed"}) {
+      if (!table.given(flag)) continue;
+      return Usage(invocation, absl::StrCat("--compare has requests of its own: no --", flag));
+    }
     if (flags.model.model.empty() && table.positionals().empty()) {
       return RunComparison(invocation, flags.model);
     }
-    invocation.err << "mneme demo: --compare takes no prompt and no --model" << std::endl;
-    return kExitUsage;
+    return Usage(invocation, "--compare takes no prompt and no --model");
   }
   const std::string prompt = table.positionals().empty() ? "hacker: n." : table.positionals()[0];
   absl::StatusOr<std::unique_ptr<LocalServer>> local =

@@ -1,5 +1,7 @@
 #include <cmath>
+#include <string>
 
+#include "absl/strings/str_cat.h"
 #include "clients/cli/evaluation.h"
 #include "clients/cli/model_flags.h"
 #include "clients/cli/perplexity.h"
@@ -40,7 +42,7 @@ struct Flags {
   }
 };
 
-int Usage(const Invocation& invocation, const char* message) {
+int Usage(const Invocation& invocation, const std::string& message) {
   invocation.err << "mneme eval: " << message << std::endl;
   return kExitUsage;
 }
@@ -90,6 +92,16 @@ int RunEval(const Invocation& invocation) {
   }
   if (logits && (flags.ids.empty() || flags.out.empty())) {
     return Usage(invocation, "--ids and --out belong together");
+  }
+  for (const char* flag : {"trace", "greedy"}) {
+    if (!logits && table.given(flag)) {
+      return Usage(invocation, absl::StrCat("--", flag, " goes with --ids, not with --perplexity"));
+    }
+  }
+  for (const char* flag : {"window", "json"}) {
+    if (logits && table.given(flag)) {
+      return Usage(invocation, absl::StrCat("--", flag, " goes with --perplexity, not with --ids"));
+    }
   }
   if (flags.greedy < 0) return Usage(invocation, "--greedy must not be negative");
   if (flags.window < 1) return Usage(invocation, "--window must be at least 1");

@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 
+#include "absl/strings/str_cat.h"
 #include "clients/cli/generate_flags.h"
 #include "clients/cli/generate_report.h"
 #include "clients/cli/local_server.h"
@@ -140,6 +141,12 @@ int RunGenerate(const Invocation& invocation) {
     invocation.err << "mneme generate: --server and --model exclude one another" << std::endl;
     return kExitUsage;
   }
+  for (const char* flag : {"logprobs", "prompt-logprobs"}) {
+    if (!table.given(flag) || flags.json) continue;
+    invocation.err << "mneme generate: --" << flag << " needs --json, which prints them"
+                   << std::endl;
+    return kExitUsage;
+  }
   absl::StatusOr<v1::GenerateRequest> request =
       flags.generate.ToRequest(table.positionals(), invocation.in);
   if (!request.ok()) return Fail(invocation, "generate", request.status());
@@ -184,6 +191,11 @@ int RunGenerate(const Invocation& invocation) {
         << std::endl;
   }
   if (interrupt.interrupted()) return kExitInterrupted;
+  if (absl::IsDeadlineExceeded(status)) {
+    return Fail(invocation, "generate",
+                absl::DeadlineExceededError(absl::StrCat(
+                    "not finished within the ", flags.timeout_seconds, " s of --timeout-seconds")));
+  }
   return status.ok() ? 0 : Fail(invocation, "generate", status);
 }
 

@@ -15,6 +15,7 @@
 #include "clients/cli/model_flags.h"
 #include "clients/cli/signals.h"
 #include "clients/cli/verbs.h"
+#include "engine/plan/explain.h"
 #include "spdlog/async.h"
 #include "spdlog/sinks/stdout_sinks.h"
 #include "spdlog/spdlog.h"
@@ -120,6 +121,20 @@ std::string PhasesText(const std::vector<StartPhase>& phases) {
   return text;
 }
 
+// "plan 0123456789abcdef on 2 ranks (threads), cpu avx512; 1.2 MB of weights copied, the others
+// mapped". Of processes: this one's rank.
+std::string PlanText(const Serving& serving, const ProcessSettings& process) {
+  const v1::Cluster& cluster = serving.plan().cluster();
+  const char* kind = !process.hosts.empty()  ? "hosts"
+                     : process.processes > 1 ? "processes"
+                                             : "threads";
+  const double copied = static_cast<double>(serving.copied_weight_bytes()) / 1e6;
+  return fmt::format("plan {} on {} {} ({}), {} {}; {:.1f} MB of weights copied, the others mapped",
+                     plan::PlanHash(serving.plan()), cluster.ranks(),
+                     cluster.ranks() == 1 ? "rank" : "ranks", kind, cluster.device(), cluster.isa(),
+                     copied);
+}
+
 absl::StatusOr<ServingOptions> ToServingOptions(const Invocation& invocation, ServeFlags* flags) {
   const absl::StatusOr<std::string> directory = ModelOrDemo(flags->model, invocation.executable);
   if (!directory.ok()) return directory.status();
@@ -166,6 +181,7 @@ int RunServe(const Invocation& invocation) {
   shutdown.Arm(&server);
   log->info("model {} ({})", flags.model.model,
             (*local)->serving().checkpoint().model.architecture);
+  log->info("{}", PlanText((*local)->serving(), serving->process));
   log->info("started: {}", PhasesText((*local)->serving().start_phases()));
   invocation.out << "listening on " << server.address() << std::endl;
 

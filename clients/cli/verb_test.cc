@@ -5,10 +5,8 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
-#include <sstream>
 
-#include "clients/cli/command_line.h"
-#include "clients/cli/verbs.h"
+#include "clients/cli/called_mneme.h"
 #include "nlohmann/json.hpp"
 
 namespace mneme::cli {
@@ -18,19 +16,6 @@ using ::testing::HasSubstr;
 using Json = nlohmann::json;
 
 constexpr char kModel[] = "models/demo/ultramem";
-
-struct Outcome {
-  int exit_status;
-  std::string out;
-  std::string err;
-};
-
-Outcome Mneme(std::vector<std::string> arguments, const std::string& input = "") {
-  std::istringstream in(input);
-  std::ostringstream out, err;
-  const int exit_status = RunCommandLine(kVerbs, "mneme", arguments, in, out, err);
-  return {exit_status, out.str(), err.str()};
-}
 
 // A copy of the demo model with a generation_config.json.
 std::string DemoCopy(const std::string& name, const std::string& generation_config) {
@@ -74,6 +59,26 @@ TEST(VerbTest, NumbersOutsideOfTheirRangesAreRefused) {
   EXPECT_EQ(Mneme({"load", "--prompt-tokens=-1"}).err,
             "mneme load: --prompt-tokens: -1 is not in [1, 1048576]\n");
   EXPECT_EQ(Mneme({"demo", "--streams=0"}).err, "mneme demo: --streams: 0 is not in [1, 256]\n");
+}
+
+// A flag that would change nothing is a mistake, not a wish.
+TEST(VerbTest, FlagsThatDoNotGoTogetherAreRefused) {
+  using Arguments = std::vector<std::string>;
+  const std::pair<Arguments, const char*> kRefusals[] = {
+      {{"demo", "--compare", "--max-tokens=5"},
+       "mneme demo: --compare has requests of its own: no --max-tokens\n"},
+      {{"demo", "--compare", "a prompt"}, "mneme demo: --compare takes no prompt and no --model\n"},
+      {{"eval", "--model", kModel, "--perplexity=x.txt", "--trace"},
+       "mneme eval: --trace goes with --ids, not with --perplexity\n"},
+      {{"eval", "--model", kModel, "--ids=a", "--out=b", "--window=8"},
+       "mneme eval: --window goes with --perplexity, not with --ids\n"},
+      {{"generate", "x", "--logprobs=2"},
+       "mneme generate: --logprobs needs --json, which prints them\n"}};
+  for (const auto& [arguments, message] : kRefusals) {
+    const Outcome outcome = Mneme(arguments);
+    EXPECT_EQ(outcome.exit_status, kExitUsage);
+    EXPECT_EQ(outcome.err, message);
+  }
 }
 
 TEST(PlanTest, ShapesArePlannedWithoutAFile) {
@@ -213,42 +218,6 @@ TEST(CalibrateTest, WritesAClusterThatPlansAreMadeFor) {
   const Outcome bench = Mneme({"bench", "model", "--model", kModel, "--cluster", path, "--ranks=2",
                                "--batch=1", "--prefill=0", "--steps=1"});
   EXPECT_THAT(bench.out, HasSubstr("2 ranks, context 128"));
-}
-
-TEST(BenchTest, TimesTheStepsOfAModel) {
-  const Outcome outcome = Mneme({"bench", "model", "--model", kModel, "--ranks=2", "--batch=3",
-                                 "--prefill=20", "--steps=3", "--context=40"});
-  EXPECT_EQ(outcome.exit_status, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("2 ranks, context 40, 3 steps each"));
-  EXPECT_THAT(outcome.out, HasSubstr("decode      3 x 1"));
-  EXPECT_THAT(outcome.out, HasSubstr("prefill     1 x 20"));
-  EXPECT_THAT(outcome.out, HasSubstr("ALL_REDUCE"));
-  const Outcome pages = Mneme({"bench", "pages", "--model", kModel, "--ranks=2", "--batch=1",
-                               "--prefill=0", "--steps=9", "--context=16"});
-  EXPECT_EQ(pages.exit_status, 0) << pages.err;
-  EXPECT_THAT(pages.out, HasSubstr(" GB of copies beside 0.02 GB of files, 2 ranks"));
-  EXPECT_THAT(pages.out, HasSubstr("decode      1 x 1    mapped "));
-  EXPECT_EQ(Mneme({"bench"}).err,
-            "mneme bench: INVALID_ARGUMENT: what to measure: model, pages or startup\n");
-  EXPECT_THAT(Mneme({"bench", "model", "--model", kModel, "--batch=65", "--steps=1"}).err,
-              HasSubstr("a batch of 65 sequences is more than the plan's 64"));
-  EXPECT_THAT(Mneme({"bench", "model", "--model", kModel, "--kv-cache-mb=4", "--steps=1"}).err,
-              HasSubstr("8 sequences of 129 tokens need 72 KV blocks, the plan has 21"));
-  EXPECT_THAT(Mneme({"bench", "model", "--shape=ultramem-1b-7b", "--weights=f32"}).err,
-              HasSubstr("--weights: a shape's are bf16"));
-  EXPECT_THAT(Mneme({"bench", "model", "--model", kModel, "--context=1024", "--steps=1"}).err,
-              HasSubstr("a context of 1024 and a prefill of 64 must fit 1024 positions"));
-}
-
-TEST(BenchTest, TimesTheRuntimeAlone) {
-  const Outcome outcome = Mneme({"bench", "model", "--model", kModel, "--ranks=2", "--batch=3",
-                                 "--prefill=20", "--steps=3", "--empty-operators"});
-  EXPECT_EQ(outcome.exit_status, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("decode      3 x 1"));
-  EXPECT_THAT(outcome.out, HasSubstr("prefill     1 x 20"));
-  EXPECT_THAT(outcome.out, HasSubstr("without operators"));
-  EXPECT_EQ(Mneme({"bench", "model", "--model", kModel, "--batch=65", "--empty-operators"}).err,
-            "mneme bench: INVALID_ARGUMENT: a batch of 65 sequences is more than the plan's 64\n");
 }
 
 TEST(TokenizeTest, AnswersEachLineAndGoesOnAfterABadOne) {

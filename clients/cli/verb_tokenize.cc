@@ -102,11 +102,21 @@ int64_t AnswerJsonLines(const Invocation& invocation, const Tokenizer& tokenizer
   return bad;
 }
 
+absl::Status ParseIds(const std::string& line, std::vector<int32_t>* ids) {
+  if (absl::Status s = ParseIntegers(line, ids); !s.ok()) return s;
+  for (const int32_t id : *ids) {
+    if (id < 0) return absl::InvalidArgumentError(absl::StrCat("ids: ", id, " is not a token id"));
+  }
+  return absl::OkStatus();
+}
+
 // Without --json: lines of text, lines of ids.
 int64_t AnswerPlainLines(const Invocation& invocation, const Tokenizer& tokenizer, bool encode) {
   int64_t bad = 0;
+  int64_t number = 0;
   std::string line;
   while (std::getline(invocation.in, line, '\n')) {
+    ++number;
     absl::Status status;
     if (encode) {
       const absl::StatusOr<std::vector<int32_t>> ids = tokenizer.Encode(line, true);
@@ -114,13 +124,13 @@ int64_t AnswerPlainLines(const Invocation& invocation, const Tokenizer& tokenize
       if (ids.ok()) invocation.out << absl::StrJoin(*ids, " ") << "\n";
     } else {
       std::vector<int32_t> ids;
-      status = ParseIntegers(line, &ids);
+      status = ParseIds(line, &ids);
       if (status.ok()) invocation.out << tokenizer.Decode(ids, true) << "\n";
     }
     if (!status.ok()) {
       ++bad;
       invocation.err << "mneme " << (encode ? "tokenize" : "detokenize") << ": "
-                     << std::string(status.message()) << std::endl;
+                     << "line " << number << ": " << std::string(status.message()) << std::endl;
     }
   }
   invocation.out.flush();
