@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "loader/files/mapped_file.h"
+#include "loader/model/model_weights.h"
 #include "loader/native/checksum.h"
 #include "loader/native/journal.h"
 #include "loader/pack/served_form.h"
@@ -142,6 +143,38 @@ absl::StatusOr<NativeCheckpoint> OpenNative(const std::string& directory) {
   absl::StatusOr<WeightSources> weights = SourceMap(**files, path).Map(manifest->weights);
   if (!weights.ok()) return weights.status();
   return NativeCheckpoint{*std::move(manifest), *std::move(files), *std::move(weights)};
+}
+
+absl::Status CheckWeights(const std::string& directory, const Manifest& manifest,
+                          const ModelDescription& model) {
+  const auto refuse = [&](const std::string& weight, const std::string& why) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(directory, "/", kManifestName, ": weight ", Quote(weight), ": ", why));
+  };
+  std::map<std::string, const ManifestWeight*> has;
+  for (const ManifestWeight& weight : manifest.weights) has[weight.name] = &weight;
+  for (const auto& [id, due] : ModelWeights(model)) {
+    const std::string name = WeightName(id);
+    const auto found = has.find(name);
+    if (found == has.end()) {
+      return refuse(
+          name, absl::StrCat("is missing; by ", manifest.config, " it is ", WeightShapeText(due)));
+    }
+    const ManifestWeight& weight = *found->second;
+    const bool table = weight.packing == Packing::kInterleavedRows;
+    const WeightShape shape{.rows = weight.rows,
+                            .cols = table ? weight.width : weight.cols,
+                            .stack = weight.stack,
+                            .pre_cols = weight.pre_width};
+    if (shape != due) {
+      return refuse(name, absl::StrCat("is ", WeightShapeText(shape), ", by ", manifest.config, " ",
+                                       WeightShapeText(due)));
+    }
+    has.erase(found);
+  }
+  if (has.empty()) return absl::OkStatus();
+  return refuse(has.begin()->first, absl::StrCat("the model that ", manifest.config,
+                                                 " describes has none of this name"));
 }
 
 absl::Status CheckUnfinished(const std::string& directory) {
