@@ -91,7 +91,8 @@ struct ManifestShard {
   std::string file;  // a plain name
   int64_t bytes = 0;
   // Of the eight bytes of length and the JSON text: where the tensors begin, a multiple of
-  // kShardDataAlignment. header_checksum is over these bytes.
+  // kShardDataAlignment, at most what a safetensors header may have. header_checksum is over these
+  // bytes.
   int64_t header_bytes = 0;
   std::string header_checksum;
 

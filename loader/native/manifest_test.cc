@@ -201,6 +201,21 @@ TEST(ManifestTest, TensorsLieInsideTheirShards) {
               HasSubstr("is no multiple of 4096 inside its"));
 }
 
+TEST(ManifestTest, AHeaderIsNoLongerThanAnyOfItsFormat) {
+  EXPECT_EQ(RefusalOf([](Manifest& m) {
+              m.shards[0].bytes = int64_t{1} << 40;
+              m.shards[0].header_bytes = 24415 * 4096;
+            }),
+            "m.json: shard \"model-00001-of-00002.safetensors\": header_bytes 100003840 is more "
+            "than 100000008");
+  // The weights no longer lie behind it; as a header it would do.
+  EXPECT_THAT(RefusalOf([](Manifest& m) {
+                m.shards[0].bytes = int64_t{1} << 40;
+                m.shards[0].header_bytes = 24414 * 4096;
+              }),
+              HasSubstr("are not inside the data of"));
+}
+
 TEST(ManifestTest, TensorsAreWhatTheirWeightSays) {
   EXPECT_THAT(RefusalOf([](Manifest& m) { m.weights[0].tensors[0].name = "x"; }),
               HasSubstr("weight \"embedding\": tensor \"x\": expected \"embedding\""));
