@@ -137,6 +137,32 @@ TEST_F(MappedRangeTest, RefusesPiecesThatDoNotFitTheirFileOrThePages) {
   EXPECT_TRUE(MappedRange::Map({{&file, 0, kPage}, {&file, kPage, 100}}).ok());
 }
 
+TEST_F(MappedRangeTest, IsFilledInAnyOrderFromFilesThatAreClosed) {
+  MappedRange range = MappedRange::Reserve(3 * kPage + 50, "it").value();
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(range.bytes().data()) % (2 << 20), 0u);
+  {
+    const OpenFile file = File("order1", 'a', 4);
+    ASSERT_TRUE(range.Fill(2 * kPage, {&file, 0, kPage + 50}).ok());
+  }
+  {
+    const OpenFile file = File("order2", 'p', 4);
+    ASSERT_TRUE(range.Fill(0, {&file, kPage, 2 * kPage}).ok());
+    const absl::Status beyond = range.Fill(3 * kPage, {&file, 0, kPage});
+    EXPECT_EQ(beyond.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(beyond.message(),
+              file.path() + ": 4096 bytes at 0 do not fit at 12288 of a range of 12338");
+    EXPECT_FALSE(range.Fill(100, {&file, 0, kPage}).ok());
+    EXPECT_FALSE(range.Fill(0, {&file, 0, kPage + 50}).ok());
+  }
+  EXPECT_EQ(Pages(range), "qrab");
+}
+
+TEST_F(MappedRangeTest, WhatNoMemoryHasIsRefused) {
+  const auto range = MappedRange::Reserve(int64_t{1} << 56, "it");
+  EXPECT_EQ(range.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(range.status().message(), "it: cannot reserve memory: Cannot allocate memory");
+}
+
 TEST(ReadSmallFileTest, ReadsUpToItsLimit) {
   const std::string path = WriteFile("small", "12345");
   const auto text = ReadSmallFile(path, 5);

@@ -187,8 +187,10 @@ absl::Status CheckUnfinished(const std::string& directory) {
   // Other folders have files called like shards; what is in the first tells whose they are.
   std::string first;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
-    const std::string name = entry.path().filename().string();
+  // Not a range's for: its step throws where a folder cannot be read to its end.
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
     const bool shard = name.starts_with("model-") && name.ends_with(".safetensors");
     if (shard && (first.empty() || name < first)) first = name;
   }

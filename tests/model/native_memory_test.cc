@@ -25,7 +25,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
 std::string Folder(const std::string& name) {
   const std::string path = ::testing::TempDir() + "/" + name;
