@@ -30,7 +30,7 @@ constexpr int64_t kVersion = 1;
 
 absl::Status ReadSource(const JsonField& field, JournalSource* out) {
   return All({[&] {
-                return field.OnlyMembers({"name", "bytes", "modified", "hash"});
+                return field.NoOtherMembers({"name", "bytes", "modified", "hash"});
               },
               [&] { return ReadText(field.Member("name"), kMostKeyBytes, &out->name); },
               [&] { return ReadCount(field.Member("bytes"), 0, &out->bytes); },
@@ -43,7 +43,7 @@ absl::Status ReadOptions(const JsonField& field, Journal* out) {
     return ReadText(f, kMostKeyBytes, text);
   };
   return All({[&] {
-                return field.OnlyMembers({"dtype", "ignored_config_keys", "shard_bytes"});
+                return field.NoOtherMembers({"dtype", "ignored_config_keys", "shard_bytes"});
               },
               [&] {
                 return ReadName<Manifest::DType>(
@@ -69,7 +69,7 @@ absl::Status ReadFinished(const JsonField& field, Journal* out) {
     };
     absl::Status status =
         All({[&] {
-               return entry.OnlyMembers({"shard", "checksums"});
+               return entry.NoOtherMembers({"shard", "checksums"});
              },
              [&] { return ReadCount(entry.Member("shard"), 1, &shard); },
              [&] {
@@ -131,7 +131,7 @@ absl::StatusOr<Journal> Journal::Parse(std::string_view text, const std::string&
                                          " is newer than this build reads (", kVersion, ")"));
       },
       [&] {
-        return root.OnlyMembers(
+        return root.NoOtherMembers(
             {"format", "version", "conversion", "source", "options", "shards", "finished"});
       },
       [&] { return ReadHex(root.Member("conversion"), 32, &journal.conversion); },

@@ -44,7 +44,7 @@ absl::Status ReadFileName(const JsonField& field, std::string* out) {
 // A file of the source may have any name: nobody opens it.
 absl::Status ReadSource(const JsonField& field, ManifestFile* out) {
   return All({[&] {
-                return field.OnlyMembers({"name", "bytes", "hash"});
+                return field.NoOtherMembers({"name", "bytes", "hash"});
               },
               [&] { return ReadText(field.Member("name"), kMostKeyBytes, &out->name); },
               [&] { return ReadCount(field.Member("bytes"), 0, &out->bytes); },
@@ -58,7 +58,7 @@ absl::Status ReadCopy(const JsonField& field, ManifestFile* out) {
 
 absl::Status ReadShard(const JsonField& field, ManifestShard* out) {
   return All({[&] {
-                return field.OnlyMembers({"file", "bytes", "header_bytes", "header_checksum"});
+                return field.NoOtherMembers({"file", "bytes", "header_bytes", "header_checksum"});
               },
               [&] { return ReadFileName(field.Member("file"), &out->file); },
               [&] { return ReadCount(field.Member("bytes"), 1, &out->bytes); },
@@ -69,7 +69,7 @@ absl::Status ReadShard(const JsonField& field, ManifestShard* out) {
 absl::Status ReadTensor(const JsonField& field, ManifestTensor* out) {
   const auto checksum = [](const JsonField& f, std::string* text) { return ReadHex(f, 16, text); };
   return All({[&] {
-                return field.OnlyMembers({"name", "shard", "offset", "bytes", "checksums"});
+                return field.NoOtherMembers({"name", "shard", "offset", "bytes", "checksums"});
               },
               [&] { return ReadText(field.Member("name"), kMostKeyBytes, &out->name); },
               [&] { return ReadCount(field.Member("shard"), 1, &out->shard); },
@@ -88,11 +88,11 @@ absl::Status ReadShape(const JsonField& field, ManifestWeight* out) {
   absl::Status status = All({
       [&] {
         if (table) {
-          return field.OnlyMembers({"name", "packing", "dtype", "rows", "pre_width", "width",
-                                    "row_stride", "block_rows", "tensors", "same_as"});
+          return field.NoOtherMembers({"name", "packing", "dtype", "rows", "pre_width", "width",
+                                       "row_stride", "block_rows", "tensors", "same_as"});
         }
-        return field.OnlyMembers({"name", "packing", "dtype", "rows", "cols",
-                                  stacked ? "stack" : "block_rows", "tensors", "same_as"});
+        return field.NoOtherMembers({"name", "packing", "dtype", "rows", "cols",
+                                     stacked ? "stack" : "block_rows", "tensors", "same_as"});
       },
       [&] { return ReadCount(field.Member("rows"), 1, &out->rows); },
   });
@@ -115,8 +115,8 @@ absl::Status ReadShape(const JsonField& field, ManifestWeight* out) {
 
 absl::Status ReadWeight(const JsonField& field, ManifestWeight* out) {
   if (absl::Status status =
-          field.OnlyMembers({"name", "packing", "dtype", "stack", "rows", "cols", "pre_width",
-                             "width", "row_stride", "block_rows", "tensors", "same_as"});
+          field.NoOtherMembers({"name", "packing", "dtype", "stack", "rows", "cols", "pre_width",
+                                "width", "row_stride", "block_rows", "tensors", "same_as"});
       !status.ok()) {
     return status;
   }
@@ -147,7 +147,7 @@ absl::Status ReadWeight(const JsonField& field, ManifestWeight* out) {
 absl::Status ReadOptions(const JsonField& field, Manifest* out) {
   return All(
       {[&] {
-         return field.OnlyMembers({"dtype", "ignored_config_keys"});
+         return field.NoOtherMembers({"dtype", "ignored_config_keys"});
        },
        [&] {
          return ReadName<Manifest::DType>(
@@ -181,8 +181,8 @@ absl::Status CheckVersion(const JsonField& root, const std::string& file) {
 
 absl::Status ReadManifest(const JsonField& root, Manifest* out) {
   return All({[&] {
-                return root.OnlyMembers({"format", "version", "conversion", "source", "options",
-                                         "config", "copies", "shards", "weights"});
+                return root.NoOtherMembers({"format", "version", "conversion", "source", "options",
+                                            "config", "copies", "shards", "weights"});
               },
               [&] { return ReadHex(root.Member("conversion"), 32, &out->conversion); },
               [&] {

@@ -162,6 +162,24 @@ TEST(ManifestTest, WhatIsNoManifestIsRefused) {
             "m.json: weights[1]: expected either tensors or same_as");
 }
 
+// Also one that says nothing: what else would it be for?
+TEST(ManifestTest, UnknownMembersAreRefusedWhateverTheirValue) {
+  const std::string text = Example().Print();
+  for (const char* value : {"0", "false", "null", "\"\"", "[]", "{}"}) {
+    const std::string more = std::string("\"foo\":") + value + ",";
+    for (const char* before :
+         {"\"format\": \"mneme\"", "\"name\":\"config.yaml\"", "\"dtype\":\"bf16\"",
+          "\"file\":\"model-00001", "\"packing\"", "\"name\":\"embedding\",\"shard\""}) {
+      EXPECT_THAT(Refusal(Replaced(text, before, more + before)),
+                  HasSubstr("unknown member \"foo\" = "))
+          << before << " " << value;
+    }
+  }
+  // Of another packing.
+  EXPECT_THAT(Refusal(Replaced(text, "\"rows\":4", "\"stack\":0,\"rows\":4")),
+              HasSubstr("weights[0]: unknown member \"stack\" = 0"));
+}
+
 TEST(ManifestTest, FileNamesArePlainAndUnique) {
   for (const char* name : {"../config.yaml", "a/b", "..", ".hidden", "-rf", "a b", "a\\b", "ä"}) {
     EXPECT_THAT(RefusalOf([&](Manifest& m) { m.shards[0].file = name; }),

@@ -101,9 +101,19 @@ JsonField JsonField::Element(JsonValue element, int64_t index) const {
 }
 
 absl::Status JsonField::OnlyMembers(std::initializer_list<std::string_view> names) const {
+  return CheckMembers(names, /*off_is_none=*/true);
+}
+
+absl::Status JsonField::NoOtherMembers(std::initializer_list<std::string_view> names) const {
+  return CheckMembers(names, /*off_is_none=*/false);
+}
+
+absl::Status JsonField::CheckMembers(std::initializer_list<std::string_view> names,
+                                     bool off_is_none) const {
   if (!value_.exists() || value_.kind() != JsonKind::kObject) return Expected("an object");
   for (JsonValue v = value_.first(); v.exists(); v = v.next()) {
-    if (std::find(names.begin(), names.end(), v.name()) == names.end() && !IsOff(v)) {
+    if (off_is_none && IsOff(v)) continue;
+    if (std::find(names.begin(), names.end(), v.name()) == names.end()) {
       return Error(Message("unknown member ", Quote(v.name()), " = ", Shown(v)));
     }
   }

@@ -43,6 +43,8 @@ class JsonField {
   // Refuses what is no object, and an object's members that are not in `names` unless their value
   // is an option's that is off: null, false, 0 or empty.
   absl::Status OnlyMembers(std::initializer_list<std::string_view> names) const;
+  // Refuses them whatever their value is: for files of our own, to which no other writer adds.
+  absl::Status NoOtherMembers(std::initializer_list<std::string_view> names) const;
 
   absl::StatusOr<bool> Bool() const;
   absl::StatusOr<bool> BoolOr(bool missing) const;  // null counts as missing
@@ -58,6 +60,8 @@ class JsonField {
   absl::Status ForEach(const std::function<absl::Status(const JsonField&)>& body) const;
 
  private:
+  absl::Status CheckMembers(std::initializer_list<std::string_view> names, bool off_is_none) const;
+
   JsonValue value_;
   const std::string* origin_;
   std::string path_;
