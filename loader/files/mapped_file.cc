@@ -50,10 +50,11 @@ absl::Status CheckPiece(int64_t size, int64_t place, const MappedRange::Piece& p
 
 }  // namespace
 
-absl::StatusOr<OpenFile> OpenFile::Open(const std::string& path) {
+absl::StatusOr<OpenFile> OpenFile::Open(const std::string& path, Link link) {
   OpenFile file;
   // O_NONBLOCK: opening a pipe that nobody writes must not hang.
-  file.fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  file.fd_ = open(path.c_str(),
+                  O_RDONLY | O_CLOEXEC | O_NONBLOCK | (link == Link::kRefuse ? O_NOFOLLOW : 0));
   if (file.fd_ < 0) return SystemError(path, "open", errno);
   struct stat status;
   if (fstat(file.fd_, &status) != 0) return SystemError(path, "stat", errno);

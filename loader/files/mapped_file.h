@@ -17,9 +17,11 @@ namespace mneme::loader {
 // its name. Movable; closed in the destructor, which leaves mappings as they are.
 class OpenFile {
  public:
+  // What to do where `path` is a symbolic link (of the folders on the way to it all are followed).
+  enum class Link : uint8_t { kFollow, kRefuse };
   // NOT_FOUND where there is no such file, INVALID_ARGUMENT for what is no regular file, else the
   // system's error; all name the path.
-  static absl::StatusOr<OpenFile> Open(const std::string& path);
+  static absl::StatusOr<OpenFile> Open(const std::string& path, Link link = Link::kFollow);
   OpenFile() = default;
   OpenFile(OpenFile&& other) noexcept;
   OpenFile& operator=(OpenFile&& other) noexcept;

@@ -1,6 +1,7 @@
 #include "loader/files/mapped_file.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <string>
@@ -73,6 +74,16 @@ TEST(MappedFileTest, ErrorsNameThePath) {
   const std::string pipe = testing::TempDir() + "/pipe";
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   EXPECT_EQ(MappedFile::Open(pipe).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(OpenFileTest, ALinkIsRefusedWhereItsFileIsMeant) {
+  const std::string path = WriteFile("real", "text");
+  const std::string link = testing::TempDir() + "/link";
+  ASSERT_EQ(symlink(path.c_str(), link.c_str()), 0);
+  EXPECT_TRUE(OpenFile::Open(link).ok());
+  EXPECT_TRUE(OpenFile::Open(path, OpenFile::Link::kRefuse).ok());
+  EXPECT_EQ(OpenFile::Open(link, OpenFile::Link::kRefuse).status().message(),
+            link + ": cannot open: Too many levels of symbolic links");
 }
 
 class MappedRangeTest : public testing::Test {

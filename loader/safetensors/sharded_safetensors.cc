@@ -24,24 +24,39 @@ bool IsPlainName(const std::string& name) {
          name.find('/') == std::string::npos && name.find('\0') == std::string::npos;
 }
 
-// A file must lie in the folder, or where the index itself really lies (a cache whose folders hold
-// nothing but links keeps all files in one place).
-absl::Status CheckInside(const std::string& index, const std::string& directory,
-                         const std::string& name) {
-  std::error_code error;
-  const fs::path real = fs::canonical(fs::path(directory) / name, error);
-  if (error) {
-    return absl::NotFoundError(
-        absl::StrCat(index, ": lists ", Quote(name), ", which cannot be read: ", error.message()));
+// Where files that an index lists may lie: in its folder, or where the index itself really lies (a
+// cache whose folders hold nothing but links keeps all files in one place).
+class Places {
+ public:
+  Places(std::string index, std::string directory)
+      : index_(std::move(index)), directory_(std::move(directory)) {
+    std::error_code error;  // then the path is empty, and no file's
+    folders_[0] = fs::canonical(directory_, error);
+    folders_[1] = fs::canonical(index_, error).parent_path();
   }
-  for (const fs::path& folder :
-       {fs::canonical(directory, error), fs::canonical(index, error).parent_path()}) {
-    if (!error && real.parent_path() == folder) return absl::OkStatus();
+
+  // The file is resolved once, and what is opened is what was checked: a name that leads elsewhere
+  // a moment later changes nothing.
+  absl::StatusOr<OpenFile> Open(const std::string& name) const {
+    std::error_code error;
+    const fs::path real = fs::canonical(fs::path(directory_) / name, error);
+    if (error) {
+      return absl::NotFoundError(absl::StrCat(index_, ": lists ", Quote(name),
+                                              ", which cannot be read: ", error.message()));
+    }
+    if (real.parent_path() != folders_[0] && real.parent_path() != folders_[1]) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(index_, ": lists ", Quote(name), ", a link out of the folder, to ",
+                       Quote(real.string()), "; copy the file in its place"));
+    }
+    return OpenFile::Open(real.string(), OpenFile::Link::kRefuse);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat(index, ": lists ", Quote(name), ", a link out of the folder, to ",
-                   Quote(real.string()), "; copy the file in its place"));
-}
+
+ private:
+  const std::string index_;
+  const std::string directory_;
+  fs::path folders_[2];
+};
 
 }  // namespace
 
@@ -84,9 +99,11 @@ absl::StatusOr<std::shared_ptr<const ShardedSafetensors>> ShardedSafetensors::Op
   std::set<std::string> names;
   for (const auto& [tensor, name] : *places) names.insert(name);
   std::shared_ptr<ShardedSafetensors> files(new ShardedSafetensors);
+  const Places where(index, directory);
   for (const std::string& name : names) {
-    if (absl::Status status = CheckInside(index, directory, name); !status.ok()) return status;
-    auto shard = SafetensorsFile::Open(absl::StrCat(directory, "/", name));
+    const absl::StatusOr<OpenFile> file = where.Open(name);
+    if (!file.ok()) return file.status();
+    auto shard = SafetensorsFile::Open(*file, absl::StrCat(directory, "/", name));
     if (!shard.ok()) return shard.status();
     if (absl::Status s = files->Add(index, name, *std::move(shard), *places); !s.ok()) return s;
   }
