@@ -1,9 +1,10 @@
 // From text to a Manifest: each member by itself. What they say of each other is checked in
 // manifest_check.cc.
-#include <algorithm>
 #include <initializer_list>
 
 #include "absl/strings/str_cat.h"
+#include "loader/files/file_name.h"
+#include "loader/files/mapped_file.h"
 #include "loader/json/json_document.h"
 #include "loader/native/json_members.h"
 #include "loader/native/manifest.h"
@@ -25,20 +26,11 @@ using native_internal::ReadName;
 using native_internal::ReadText;
 using tokenizer_internal::JsonField;
 
-constexpr size_t kMostNameBytes = 255;  // of a file, as in most file systems
-
-// A name that stays inside its folder and is nobody's option or escape sequence.
 absl::Status ReadFileName(const JsonField& field, std::string* out) {
   if (absl::Status status = ReadText(field, kMostNameBytes, out); !status.ok()) return status;
-  const bool plain = std::all_of(out->begin(), out->end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
-           c == '-' || c == '_' || c == '+';
-  });
-  if (!plain || out->front() == '.' || out->front() == '-') {
-    return field.Expected(
-        "a plain file name of letters, digits and . - _ +, beginning with neither . nor -");
-  }
-  return absl::OkStatus();
+  if (IsPlainName(*out)) return absl::OkStatus();
+  return field.Expected(
+      "a plain file name of letters, digits and . - _ +, beginning with neither . nor -");
 }
 
 // A file of the source may have any name: nobody opens it.
@@ -179,7 +171,7 @@ absl::Status CheckVersion(const JsonField& root, const std::string& file) {
   return absl::OkStatus();
 }
 
-absl::Status ReadManifest(const JsonField& root, Manifest* out) {
+absl::Status ReadMembers(const JsonField& root, Manifest* out) {
   return All({[&] {
                 return root.NoOtherMembers({"format", "version", "conversion", "source", "options",
                                             "config", "copies", "shards", "weights"});
@@ -220,9 +212,16 @@ absl::StatusOr<Manifest> Manifest::Parse(std::string_view text, const std::strin
   }
   if (absl::Status status = CheckVersion(root, file); !status.ok()) return status;
   Manifest manifest;
-  if (absl::Status status = ReadManifest(root, &manifest); !status.ok()) return status;
+  if (absl::Status status = ReadMembers(root, &manifest); !status.ok()) return status;
   if (absl::Status status = CheckManifest(manifest, file); !status.ok()) return status;
   return manifest;
+}
+
+absl::StatusOr<Manifest> Manifest::Read(const std::string& directory) {
+  const std::string path = absl::StrCat(directory, "/", kManifestName);
+  const absl::StatusOr<std::string> text = ReadSmallFile(path, kMostManifestBytes);
+  if (!text.ok()) return text.status();
+  return Parse(*text, path);
 }
 
 }  // namespace mneme::loader

@@ -132,15 +132,13 @@ bool IsNative(const std::string& directory) {
 }
 
 absl::StatusOr<NativeCheckpoint> OpenNative(const std::string& directory) {
-  const std::string path = absl::StrCat(directory, "/", kManifestName);
-  const absl::StatusOr<std::string> text = ReadSmallFile(path, kMostManifestBytes);
-  if (!text.ok()) return text.status();
-  absl::StatusOr<Manifest> manifest = Manifest::Parse(*text, path);
+  absl::StatusOr<Manifest> manifest = Manifest::Read(directory);
   if (!manifest.ok()) return manifest.status();
   if (absl::Status status = CheckConfig(directory, *manifest); !status.ok()) return status;
   auto files = NativeFiles::Open(directory, *manifest);
   if (!files.ok()) return files.status();
-  absl::StatusOr<WeightSources> weights = SourceMap(**files, path).Map(manifest->weights);
+  absl::StatusOr<WeightSources> weights =
+      SourceMap(**files, absl::StrCat(directory, "/", kManifestName)).Map(manifest->weights);
   if (!weights.ok()) return weights.status();
   return NativeCheckpoint{*std::move(manifest), *std::move(files), *std::move(weights)};
 }

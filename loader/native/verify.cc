@@ -331,8 +331,8 @@ class Verification {
 }  // namespace
 
 absl::StatusOr<Manifest> ReadManifest(const std::string& directory) {
-  const std::string path = directory + "/" + kManifestName;
-  if (!FileExists(path)) {
+  absl::StatusOr<Manifest> manifest = Manifest::Read(directory);
+  if (absl::IsNotFound(manifest.status())) {
     const bool begun = FileExists(directory + "/" + kJournalName);
     return absl::NotFoundError(
         begun ? absl::StrCat(directory, ": its conversion is not finished: has no ", kManifestName,
@@ -340,9 +340,7 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& directory) {
               : absl::StrCat(directory, ": has no ", kManifestName,
                              ": `mneme convert` has not written this folder"));
   }
-  const absl::StatusOr<std::string> text = ReadSmallFile(path, kMostManifestBytes);
-  if (!text.ok()) return text.status();
-  return Manifest::Parse(*text, path);
+  return manifest;
 }
 
 absl::StatusOr<VerifyReport> VerifyNative(const std::string& directory,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "loader/files/file_name.h"
 #include "loader/files/mapped_file.h"
 #include "loader/json/json_document.h"
 #include "loader/text/text.h"
@@ -17,12 +18,6 @@ namespace fs = std::filesystem;
 
 // A hundred thousand tensors with long names take a tenth of it.
 constexpr int64_t kMaxIndexBytes = int64_t{128} << 20;
-constexpr size_t kMaxFileName = 255;
-
-bool IsPlainName(const std::string& name) {
-  return !name.empty() && name.size() <= kMaxFileName && name != "." && name != ".." &&
-         name.find('/') == std::string::npos && name.find('\0') == std::string::npos;
-}
 
 // Where files that an index lists may lie: in its folder, or where the index itself really lies (a
 // cache whose folders hold nothing but links keeps all files in one place).
@@ -79,7 +74,7 @@ absl::StatusOr<std::map<std::string, std::string>> ParseSafetensorsIndex(std::st
       return refuse(absl::StrCat("weight_map: ", Quote(entry.name()), ": expected a file's name"));
     }
     const std::string name(entry.string());
-    if (!IsPlainName(name)) {
+    if (!IsEntryName(name)) {
       return refuse(absl::StrCat("weight_map: ", Quote(entry.name()), ": ", Quote(name),
                                  " is not the plain name of a file in this folder"));
     }
