@@ -5,9 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "loader/json/json_document.h"
+#include "loader/json/json_field.h"
 #include "loader/native/json_members.h"
 #include "loader/text/text.h"
-#include "loader/tokenizer/json_field.h"
 #include "nlohmann/json.hpp"
 
 namespace mneme::loader {
@@ -23,7 +23,6 @@ using native_internal::ReadHex;
 using native_internal::ReadList;
 using native_internal::ReadName;
 using native_internal::ReadText;
-using tokenizer_internal::JsonField;
 
 constexpr char kFormat[] = "mneme conversion";
 constexpr int64_t kVersion = 1;

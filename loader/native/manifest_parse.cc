@@ -6,11 +6,11 @@
 #include "loader/files/file_name.h"
 #include "loader/files/mapped_file.h"
 #include "loader/json/json_document.h"
+#include "loader/json/json_field.h"
 #include "loader/native/json_members.h"
 #include "loader/native/manifest.h"
 #include "loader/native/manifest_check.h"
 #include "loader/text/text.h"
-#include "loader/tokenizer/json_field.h"
 
 namespace mneme::loader {
 namespace {
@@ -24,7 +24,6 @@ using native_internal::ReadHex;
 using native_internal::ReadList;
 using native_internal::ReadName;
 using native_internal::ReadText;
-using tokenizer_internal::JsonField;
 
 absl::Status ReadFileName(const JsonField& field, std::string* out) {
   if (absl::Status status = ReadText(field, kMostNameBytes, out); !status.ok()) return status;

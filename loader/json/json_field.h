@@ -1,6 +1,6 @@
 // A JSON value together with where it stands, so that every refusal names file, field and value.
-#ifndef MNEME_LOADER_TOKENIZER_JSON_FIELD_H_
-#define MNEME_LOADER_TOKENIZER_JSON_FIELD_H_
+#ifndef MNEME_LOADER_JSON_JSON_FIELD_H_
+#define MNEME_LOADER_JSON_JSON_FIELD_H_
 
 #include <cstdint>
 #include <functional>
@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "loader/json/json_document.h"
 
-namespace mneme::loader::tokenizer_internal {
+namespace mneme::loader {
 
 class JsonField {
  public:
@@ -51,8 +51,6 @@ class JsonField {
   // An integer of [0, max].
   absl::StatusOr<int64_t> Integer(int64_t max) const;
   absl::StatusOr<std::string_view> String() const;
-  // A string of exactly one character.
-  absl::StatusOr<char32_t> Character() const;
 
   // An object's string member "type".
   absl::StatusOr<std::string_view> Type() const;
@@ -67,6 +65,6 @@ class JsonField {
   std::string path_;
 };
 
-}  // namespace mneme::loader::tokenizer_internal
+}  // namespace mneme::loader
 
-#endif  // MNEME_LOADER_TOKENIZER_JSON_FIELD_H_
+#endif  // MNEME_LOADER_JSON_JSON_FIELD_H_
