@@ -30,32 +30,10 @@ v1::ElementType ElementOf(loader::StoredDType stored, const ModelOptions& option
 graph::WeightTypes TypesOf(const loader::Checkpoint& checkpoint, const ModelOptions& options) {
   return [&checkpoint, &options](const loader::WeightId& id) {
     const auto found = checkpoint.weights.find(id);
-    // What is missing is named when there is a graph.
+    // RoPE tables come from no tensor.
     if (found == checkpoint.weights.end() || found->second.parts.empty()) return v1::F32;
     return ElementOf(loader::DTypeOf(found->second), options);
   };
-}
-
-// Whether the checkpoint has what the graph reads. A family's own files have been checked against
-// its config; a manifest says by itself what it has.
-absl::Status CheckSources(const graph::Graph& graph, const loader::Checkpoint& checkpoint) {
-  for (const graph::Weight& w : graph.weights) {
-    const auto found = checkpoint.weights.find(w.id);
-    if (found == checkpoint.weights.end()) {
-      return absl::InvalidArgumentError(absl::StrCat(checkpoint.directory, ": has no weight ",
-                                                     loader::WeightName(w.id),
-                                                     ", which its config asks for"));
-    }
-    if (loader::IsComputed(w.id.role)) continue;
-    int64_t elements = 0;
-    for (const auto& part : found->second.parts) elements += part.rows * part.cols;
-    if (elements != w.rows * w.cols) {
-      return absl::InvalidArgumentError(absl::StrCat(checkpoint.directory, ": weight ",
-                                                     loader::WeightName(w.id), " has ", elements,
-                                                     " elements, by its config ", w.rows * w.cols));
-    }
-  }
-  return absl::OkStatus();
 }
 
 // All but the KV cache's size, which is one block.
@@ -258,9 +236,6 @@ absl::Status CompileModel(const std::string& name, const graph::WeightTypes& typ
   if (absl::Status s = CheckExecutable(options); !s.ok()) return s;
   const absl::StatusOr<graph::Graph> graph = BuildGraph(types, options, &model);
   if (!graph.ok()) return graph.status();
-  if (measure) {
-    if (absl::Status s = CheckSources(*graph, planned->checkpoint); !s.ok()) return s;
-  }
   absl::StatusOr<v1::StepLimits> limits = LeastLimits(options, model);
   if (!limits.ok()) return limits.status();
   // One context must fit, unless the cache is to be smaller.

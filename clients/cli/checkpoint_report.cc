@@ -63,7 +63,7 @@ int64_t ActiveParameters(const loader::ModelDescription& model, const Checkpoint
     if (name == "embedding" && !model.tied_head) {
       // The head's rows, and one of the embedding's.
       active += count.elements - (model.embedding_size - 1) * model.dim;
-    } else if (name == "experts") {
+    } else if (name == "experts" && model.moe.has_value()) {
       active += count.elements / model.moe->experts * model.moe->top_k;
     } else if (name == "value_rows") {
       active += SelectedElements(model);

@@ -44,6 +44,16 @@ TEST(CheckpointReportTest, ActiveParametersOfAMixtureOfExperts) {
   EXPECT_EQ(report.active_parameters, report.parameters - 6 * 12 * 3 * 256 * 128);
 }
 
+// Whoever hands one in that no family would: its tensors are counted, all of them as read.
+TEST(CheckpointReportTest, ExpertsOfAModelThatHasNoneAreCounted) {
+  absl::StatusOr<loader::Checkpoint> checkpoint = loader::InspectCheckpoint("models/demo/olmoe");
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  checkpoint->model.moe.reset();
+  const CheckpointReport report = ReportOn(*checkpoint);
+  EXPECT_EQ(report.classes.at("experts").elements, 6 * 16 * 3 * 256 * 128);
+  EXPECT_EQ(report.active_parameters, report.parameters);
+}
+
 TEST(CheckpointReportTest, AnEmbeddingThatIsNoHeadIsReadOneRowAtATime) {
   const absl::StatusOr<loader::Checkpoint> checkpoint =
       loader::InspectCheckpoint("tests/golden/mixtral_llama3rope");

@@ -193,7 +193,7 @@ int RunInspect(const Invocation& invocation) {
   flags.Add("verify", &verified, "DIR",
             "In place of --model: a folder that `convert` wrote, of which every byte is compared "
             "with the checksums of its manifest.");
-  flags.Add("json", &json, "One JSON object; for a refused checkpoint with the key \"refused\".");
+  flags.Add("json", &json, "One JSON object; of what is refused with the key \"refused\".");
   int exit_status = 0;
   if (!ParseFlags(invocation, &flags, 0, &exit_status)) return exit_status;
   if (directory.empty() == verified.empty()) {
@@ -207,12 +207,7 @@ int RunInspect(const Invocation& invocation) {
   const absl::StatusOr<Inspected> inspected =
       Inspect(directory, {.ignored_config_keys = {ignored.begin(), ignored.end()}});
   if (!inspected.ok()) {
-    if (json) {
-      const Json refused = {{"name", NameOf(directory)},
-                            {"code", absl::StatusCodeToString(inspected.status().code())},
-                            {"refused", std::string(inspected.status().message())}};
-      invocation.out << refused.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl;
-    }
+    if (json) PrintRefusal(NameOf(directory), inspected.status(), invocation.out);
     return Fail(invocation, "inspect", inspected.status());
   }
   if (json) {

@@ -62,11 +62,19 @@ void PrintJson(const std::string& directory, const loader::VerifyReport& report,
                      {"messages", report.messages},
                      {"seconds", report.seconds},
                      {"checked_bytes_per_s", report.checked_per_second},
-                     {"read_bytes_per_s", report.read_per_second}};
+                     {"read_bytes_per_s", report.read_per_second},
+                     {"refused", nullptr}};
   out << json.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl;
 }
 
 }  // namespace
+
+void PrintRefusal(const std::string& name, const absl::Status& status, std::ostream& out) {
+  const Json refused = {{"name", name},
+                        {"code", absl::StatusCodeToString(status.code())},
+                        {"refused", std::string(status.message())}};
+  out << refused.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl;
+}
 
 int RunVerify(const Invocation& invocation, const std::string& directory, bool json) {
   loader::VerifyOptions options{.threads = Threads(), .on_progress = nullptr};
@@ -76,7 +84,10 @@ int RunVerify(const Invocation& invocation, const std::string& directory, bool j
     options.on_progress = [&bar](int64_t done, int64_t total) { bar.Update(done, total); };
     report = loader::VerifyNative(directory, options);
   }
-  if (!report.ok()) return Fail(invocation, "inspect", report.status());
+  if (!report.ok()) {
+    if (json) PrintRefusal(directory, report.status(), invocation.out);
+    return Fail(invocation, "inspect", report.status());
+  }
   if (json) {
     PrintJson(directory, *report, invocation.out);
   } else {

@@ -113,6 +113,9 @@ absl::StatusOr<FamilyModel> InspectNativeFolder(Checkpoint* checkpoint) {
   absl::StatusOr<ModelDescription> model =
       ReadModelConfig(absl::StrCat(checkpoint->directory, "/", config), both);
   if (!model.ok()) return model.status();
+  // Whoever packs or runs them reads as much as the model says, whatever a manifest says.
+  absl::Status status = CheckWeights(checkpoint->directory, native->manifest, *model);
+  if (!status.ok()) return status;
   checkpoint->texts = {config, kManifestName};
   checkpoint->files = std::move(native->files);
   // In the Hugging Face layout that is for the tensors to say.

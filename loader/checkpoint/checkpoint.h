@@ -39,7 +39,8 @@ struct Checkpoint {
 // presence, dtype and shape, and that shuffles are permutations, and finds every weight. A folder
 // of the OLMo training format (config.yaml), of Hugging Face's (config.json), or a native
 // checkpoint (a folder with a manifest, docs/native-format.md), of which no weight is read, so
-// shuffles are taken as they are. Errors (INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION) name
+// shuffles are taken as they are. What it returns has every weight of ModelWeights(model), of the
+// shapes listed there, and no other. Errors (INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION) name
 // the file, the tensor or field, and the values.
 absl::StatusOr<Checkpoint> InspectCheckpoint(const std::string& directory,
                                              const InspectOptions& options = {});

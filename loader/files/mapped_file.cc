@@ -26,31 +26,35 @@ constexpr uintptr_t kHugePage = uintptr_t{2} << 20;
 
 uintptr_t PageBytes() { return static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)); }
 
-absl::Status CheckPieces(const std::vector<MappedRange::Piece>& pieces) {
+// Of a range of `size` bytes.
+absl::Status CheckPiece(int64_t size, int64_t place, const MappedRange::Piece& piece) {
   const auto page = static_cast<int64_t>(PageBytes());
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    const MappedRange::Piece& piece = pieces[i];
-    const std::string where =
-        absl::StrCat(piece.file->path(), ": ", piece.bytes, " bytes at ", piece.offset);
-    if (piece.offset < 0 || piece.bytes < 0 || piece.offset > piece.file->bytes() ||
-        piece.bytes > piece.file->bytes() - piece.offset) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(where, " reach beyond the file, which has ", piece.file->bytes()));
-    }
-    if (piece.offset % page != 0 || (i + 1 < pieces.size() && piece.bytes % page != 0)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          where, " do not begin and end at multiples of a page, which has ", page, " bytes"));
-    }
+  const std::string where =
+      absl::StrCat(piece.file->path(), ": ", piece.bytes, " bytes at ", piece.offset);
+  if (piece.offset < 0 || piece.bytes < 0 || piece.offset > piece.file->bytes() ||
+      piece.bytes > piece.file->bytes() - piece.offset) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, " reach beyond the file, which has ", piece.file->bytes()));
+  }
+  if (place < 0 || place > size || piece.bytes > size - place) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, " do not fit at ", place, " of a range of ", size));
+  }
+  const bool last = place + piece.bytes == size;
+  if (piece.offset % page != 0 || place % page != 0 || (!last && piece.bytes % page != 0)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        where, " do not begin and end at multiples of a page, which has ", page, " bytes"));
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<OpenFile> OpenFile::Open(const std::string& path) {
+absl::StatusOr<OpenFile> OpenFile::Open(const std::string& path, Link link) {
   OpenFile file;
   // O_NONBLOCK: opening a pipe that nobody writes must not hang.
-  file.fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  file.fd_ = open(path.c_str(),
+                  O_RDONLY | O_CLOEXEC | O_NONBLOCK | (link == Link::kRefuse ? O_NOFOLLOW : 0));
   if (file.fd_ < 0) return SystemError(path, "open", errno);
   struct stat status;
   if (fstat(file.fd_, &status) != 0) return SystemError(path, "stat", errno);
@@ -89,10 +93,8 @@ absl::StatusOr<MappedFile> MappedFile::Map(const OpenFile& file) {
   return mapped;
 }
 
-absl::StatusOr<MappedRange> MappedRange::Map(const std::vector<Piece>& pieces) {
-  if (absl::Status status = CheckPieces(pieces); !status.ok()) return status;
-  size_t size = 0;
-  for (const Piece& piece : pieces) size += static_cast<size_t>(piece.bytes);
+absl::StatusOr<MappedRange> MappedRange::Reserve(int64_t bytes, const std::string& path) {
+  const auto size = static_cast<size_t>(bytes);
   MappedRange range;
   if (size == 0) return range;
   // One huge page more than needed holds a beginning at a multiple of one: where the page cache has
@@ -100,21 +102,37 @@ absl::StatusOr<MappedRange> MappedRange::Map(const std::vector<Piece>& pieces) {
   const size_t reserve = size + kHugePage;
   void* reserved =
       mmap(nullptr, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (reserved == MAP_FAILED) return SystemError(pieces[0].file->path(), "reserve memory", errno);
+  if (reserved == MAP_FAILED) return SystemError(path, "reserve memory", errno);
   range.reserved_ = reserved;
   range.reserved_bytes_ = reserve;
   const uintptr_t address = reinterpret_cast<uintptr_t>(reserved);
-  auto* next = static_cast<uint8_t*>(reserved) + (kHugePage - address % kHugePage) % kHugePage;
-  range.bytes_ = {next, size};
+  range.bytes_ = {static_cast<uint8_t*>(reserved) + (kHugePage - address % kHugePage) % kHugePage,
+                  size};
+  return range;
+}
+
+absl::Status MappedRange::Fill(int64_t place, const Piece& piece) {
+  absl::Status status = CheckPiece(static_cast<int64_t>(bytes_.size()), place, piece);
+  if (!status.ok() || piece.bytes == 0) return status;
+  const std::span<const uint8_t> part =
+      bytes_.subspan(static_cast<size_t>(place), static_cast<size_t>(piece.bytes));
+  void* data = mmap(const_cast<uint8_t*>(part.data()), part.size(), PROT_READ,
+                    MAP_SHARED | MAP_FIXED, piece.file->descriptor(), piece.offset);
+  if (data == MAP_FAILED) return SystemError(piece.file->path(), "map", errno);
+  entries_.emplace_back(part, piece.file->path(), piece.offset);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<MappedRange> MappedRange::Map(const std::vector<Piece>& pieces) {
+  int64_t size = 0;
+  for (const Piece& piece : pieces) size += piece.bytes;
+  if (pieces.empty()) return MappedRange();
+  absl::StatusOr<MappedRange> range = Reserve(size, pieces[0].file->path());
+  int64_t place = 0;
   for (const Piece& piece : pieces) {
-    if (piece.bytes == 0) continue;
-    const size_t bytes = static_cast<size_t>(piece.bytes);
-    void* data = mmap(next, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, piece.file->descriptor(),
-                      piece.offset);
-    if (data == MAP_FAILED) return SystemError(piece.file->path(), "map", errno);
-    range.entries_.emplace_back(std::span<const uint8_t>(next, bytes), piece.file->path(),
-                                piece.offset);
-    next += bytes;
+    if (!range.ok()) break;
+    if (absl::Status status = range->Fill(place, piece); !status.ok()) return status;
+    place += piece.bytes;
   }
   return range;
 }

@@ -17,9 +17,11 @@ namespace mneme::loader {
 // its name. Movable; closed in the destructor, which leaves mappings as they are.
 class OpenFile {
  public:
+  // What to do where `path` is a symbolic link (of the folders on the way to it all are followed).
+  enum class Link : uint8_t { kFollow, kRefuse };
   // NOT_FOUND where there is no such file, INVALID_ARGUMENT for what is no regular file, else the
   // system's error; all name the path.
-  static absl::StatusOr<OpenFile> Open(const std::string& path);
+  static absl::StatusOr<OpenFile> Open(const std::string& path, Link link = Link::kFollow);
   OpenFile() = default;
   OpenFile(OpenFile&& other) noexcept;
   OpenFile& operator=(OpenFile&& other) noexcept;
@@ -37,18 +39,26 @@ class OpenFile {
   int64_t bytes_ = 0;
 };
 
-// Pieces of files in one range of addresses, one behind the other: what a writer had to spread over
-// several files is read as one. Movable; the bytes stay where they are when it moves.
+// Pieces of files in one range of addresses: what a writer had to spread over several files is read
+// as one. Movable; the bytes stay where they are when it moves.
 class MappedRange {
  public:
   struct Piece {
-    const OpenFile* file = nullptr;  // needed by Map only
+    const OpenFile* file = nullptr;  // needed until it is mapped
     int64_t offset = 0;
     int64_t bytes = 0;
   };
-  // The range begins at a multiple of 2 MiB. INVALID_ARGUMENT names file and values where a piece
-  // reaches beyond its file, or where a page would be shared: every offset, and every size but the
-  // last, is a multiple of the page size. RESOURCE_EXHAUSTED when the system has no such range.
+  // Addresses for so many bytes, the first a multiple of 2 MiB, for Fill to map pieces at; what is
+  // not filled must not be read. RESOURCE_EXHAUSTED naming `path`, whatever it is of, when the
+  // system has no such range. REQUIRES: bytes >= 0.
+  static absl::StatusOr<MappedRange> Reserve(int64_t bytes, const std::string& path);
+  // The piece becomes bytes [place, place + piece.bytes) of the range. Its file may be closed
+  // afterwards, so that a range of more files than a process may have open is filled one after the
+  // other, in any order. INVALID_ARGUMENT names file and values where the piece reaches beyond its
+  // file or beyond the range, or where a page would be shared: place and offset, and the size
+  // unless it ends the range, are multiples of the page size. REQUIRES: nothing was filled there.
+  absl::Status Fill(int64_t place, const Piece& piece);
+  // A range of pieces one behind the other. Errors: those of Reserve and Fill.
   static absl::StatusOr<MappedRange> Map(const std::vector<Piece>& pieces);
   MappedRange() = default;
   MappedRange(MappedRange&& other) noexcept;

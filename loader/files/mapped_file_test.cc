@@ -1,6 +1,7 @@
 #include "loader/files/mapped_file.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <string>
@@ -75,6 +76,16 @@ TEST(MappedFileTest, ErrorsNameThePath) {
   EXPECT_EQ(MappedFile::Open(pipe).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(OpenFileTest, ALinkIsRefusedWhereItsFileIsMeant) {
+  const std::string path = WriteFile("real", "text");
+  const std::string link = testing::TempDir() + "/link";
+  ASSERT_EQ(symlink(path.c_str(), link.c_str()), 0);
+  EXPECT_TRUE(OpenFile::Open(link).ok());
+  EXPECT_TRUE(OpenFile::Open(path, OpenFile::Link::kRefuse).ok());
+  EXPECT_EQ(OpenFile::Open(link, OpenFile::Link::kRefuse).status().message(),
+            link + ": cannot open: Too many levels of symbolic links");
+}
+
 class MappedRangeTest : public testing::Test {
  protected:
   static constexpr int64_t kPage = 4096;
@@ -135,6 +146,32 @@ TEST_F(MappedRangeTest, RefusesPiecesThatDoNotFitTheirFileOrThePages) {
                 ": 100 bytes at 0 do not begin and end at multiples of a page, which has 4096 "
                 "bytes");
   EXPECT_TRUE(MappedRange::Map({{&file, 0, kPage}, {&file, kPage, 100}}).ok());
+}
+
+TEST_F(MappedRangeTest, IsFilledInAnyOrderFromFilesThatAreClosed) {
+  MappedRange range = MappedRange::Reserve(3 * kPage + 50, "it").value();
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(range.bytes().data()) % (2 << 20), 0u);
+  {
+    const OpenFile file = File("order1", 'a', 4);
+    ASSERT_TRUE(range.Fill(2 * kPage, {&file, 0, kPage + 50}).ok());
+  }
+  {
+    const OpenFile file = File("order2", 'p', 4);
+    ASSERT_TRUE(range.Fill(0, {&file, kPage, 2 * kPage}).ok());
+    const absl::Status beyond = range.Fill(3 * kPage, {&file, 0, kPage});
+    EXPECT_EQ(beyond.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(beyond.message(),
+              file.path() + ": 4096 bytes at 0 do not fit at 12288 of a range of 12338");
+    EXPECT_FALSE(range.Fill(100, {&file, 0, kPage}).ok());
+    EXPECT_FALSE(range.Fill(0, {&file, 0, kPage + 50}).ok());
+  }
+  EXPECT_EQ(Pages(range), "qrab");
+}
+
+TEST_F(MappedRangeTest, WhatNoMemoryHasIsRefused) {
+  const auto range = MappedRange::Reserve(int64_t{1} << 56, "it");
+  EXPECT_EQ(range.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(range.status().message(), "it: cannot reserve memory: Cannot allocate memory");
 }
 
 TEST(ReadSmallFileTest, ReadsUpToItsLimit) {

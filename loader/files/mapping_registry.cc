@@ -22,9 +22,10 @@ namespace {
 struct Slot {
   std::atomic<uint32_t> version{0};
   std::atomic<uintptr_t> begin{0};
-  std::atomic<uintptr_t> end{0};  // 0: free
+  std::atomic<uintptr_t> end{0};  // 0: not in use
   std::atomic<int64_t> offset{0};
   std::atomic<const char*> path{nullptr};
+  Slot* next_free = nullptr;  // under registry_mutex; the handler does not look at it
 };
 
 // A model is some dozens of shards and a few blocks of a table for each.
@@ -39,20 +40,22 @@ Chunk first_chunk;
 std::mutex registry_mutex;  // of those who write slots
 std::atomic<int64_t> entries{0};
 
+// Under registry_mutex: slots that were in use and are not, one behind the other, and where the
+// ones begin that never were.
+Slot* free_slots = nullptr;
+Chunk* last_chunk = &first_chunk;
+int used_of_last = 0;
+
 // Under registry_mutex.
-Slot* FreeSlot() {
-  Chunk* chunk = &first_chunk;
-  for (;;) {
-    for (Slot& slot : chunk->slots) {
-      if (slot.end.load(std::memory_order_relaxed) == 0) return &slot;
-    }
-    Chunk* next = chunk->next.load(std::memory_order_relaxed);
-    if (next == nullptr) {
-      next = new Chunk;  // stays for good
-      chunk->next.store(next, std::memory_order_release);
-    }
-    chunk = next;
+Slot* TakeSlot() {
+  if (free_slots != nullptr) return std::exchange(free_slots, free_slots->next_free);
+  if (used_of_last == kChunkSlots) {
+    auto* chunk = new Chunk;  // stays for good
+    last_chunk->next.store(chunk, std::memory_order_release);
+    last_chunk = chunk;
+    used_of_last = 0;
   }
+  return &last_chunk->slots[used_of_last++];
 }
 
 // Under registry_mutex. The path is the slot's. A reader that acquires one of the stored values
@@ -163,7 +166,7 @@ MappingEntry::MappingEntry(std::span<const uint8_t> bytes, const std::string& pa
   if (bytes.empty()) return;
   const char* name = strdup(path.c_str());
   const std::lock_guard lock(registry_mutex);
-  Slot* slot = FreeSlot();
+  Slot* slot = TakeSlot();
   Write(slot, bytes, name, offset);
   slot_ = slot;
   entries.fetch_add(1);
@@ -182,6 +185,7 @@ MappingEntry::~MappingEntry() {
   const std::lock_guard lock(registry_mutex);
   const char* name = slot->path.load(std::memory_order_relaxed);
   Write(slot, {}, nullptr, 0);
+  slot->next_free = std::exchange(free_slots, slot);
   free(const_cast<char*>(name));
   entries.fetch_sub(1);
 }

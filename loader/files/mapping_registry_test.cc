@@ -75,6 +75,23 @@ TEST(MappingRegistryTest, EntriesComeAndGoWithTheirMappings) {
   EXPECT_EQ(MappingEntries(), before);
 }
 
+// Slots that were given back in any order and are taken again.
+TEST_F(MappingRegistryDeathTest, AnEntryInASlotThatWasAnothersIsFound) {
+  const auto die = [] {
+    ReportMappingFaults();
+    const std::string spare = WriteFile("spare", 1);
+    std::vector<MappedFile> files;
+    for (int i = 0; i < 150; ++i) files.push_back(MappedFile::Open(spare).value());
+    for (int i = 0; i < 150; i += 3) files[static_cast<size_t>(i)] = MappedFile();
+    const std::string path = WriteFile("again", 8);
+    const auto file = MappedFile::Open(path).value();
+    for (int i = 0; i < 150; ++i) files.push_back(MappedFile::Open(spare).value());
+    if (truncate(path.c_str(), kPage) != 0) _exit(1);
+    Read(&file.bytes()[2 * kPage]);
+  };
+  EXPECT_EXIT(die(), testing::KilledBySignal(SIGBUS), HasSubstr("/again: byte 8192 cannot"));
+}
+
 TEST_F(MappingRegistryDeathTest, AFileThatIsCutShortIsNamedOnceByAllWhoReadIt) {
   const auto die = [] {
     ReportMappingFaults();

@@ -5,9 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "loader/json/json_document.h"
+#include "loader/json/json_field.h"
 #include "loader/native/json_members.h"
 #include "loader/text/text.h"
-#include "loader/tokenizer/json_field.h"
 #include "nlohmann/json.hpp"
 
 namespace mneme::loader {
@@ -23,14 +23,13 @@ using native_internal::ReadHex;
 using native_internal::ReadList;
 using native_internal::ReadName;
 using native_internal::ReadText;
-using tokenizer_internal::JsonField;
 
 constexpr char kFormat[] = "mneme conversion";
 constexpr int64_t kVersion = 1;
 
 absl::Status ReadSource(const JsonField& field, JournalSource* out) {
   return All({[&] {
-                return field.OnlyMembers({"name", "bytes", "modified", "hash"});
+                return field.NoOtherMembers({"name", "bytes", "modified", "hash"});
               },
               [&] { return ReadText(field.Member("name"), kMostKeyBytes, &out->name); },
               [&] { return ReadCount(field.Member("bytes"), 0, &out->bytes); },
@@ -43,7 +42,7 @@ absl::Status ReadOptions(const JsonField& field, Journal* out) {
     return ReadText(f, kMostKeyBytes, text);
   };
   return All({[&] {
-                return field.OnlyMembers({"dtype", "ignored_config_keys", "shard_bytes"});
+                return field.NoOtherMembers({"dtype", "ignored_config_keys", "shard_bytes"});
               },
               [&] {
                 return ReadName<Manifest::DType>(
@@ -69,7 +68,7 @@ absl::Status ReadFinished(const JsonField& field, Journal* out) {
     };
     absl::Status status =
         All({[&] {
-               return entry.OnlyMembers({"shard", "checksums"});
+               return entry.NoOtherMembers({"shard", "checksums"});
              },
              [&] { return ReadCount(entry.Member("shard"), 1, &shard); },
              [&] {
@@ -131,7 +130,7 @@ absl::StatusOr<Journal> Journal::Parse(std::string_view text, const std::string&
                                          " is newer than this build reads (", kVersion, ")"));
       },
       [&] {
-        return root.OnlyMembers(
+        return root.NoOtherMembers(
             {"format", "version", "conversion", "source", "options", "shards", "finished"});
       },
       [&] { return ReadHex(root.Member("conversion"), 32, &journal.conversion); },

@@ -43,6 +43,8 @@ TEST(JournalTest, WhatIsNoJournalIsRefused) {
             "j.json: format: expected \"mneme conversion\", found \"mneme\"");
   EXPECT_EQ(refusal(R"({"format":"mneme conversion","version":2})"),
             "j.json: version 2 is newer than this build reads (1)");
+  std::string more = Example().Print();
+  EXPECT_EQ(refusal(more.insert(1, "\"foo\":0,")), "j.json: unknown member \"foo\" = 0");
   Journal journal = Example();
   journal.shards = 2;
   EXPECT_EQ(refusal(journal.Print()),

@@ -11,11 +11,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "loader/tokenizer/json_field.h"
+#include "loader/json/json_field.h"
 
 namespace mneme::loader::native_internal {
-
-using tokenizer_internal::JsonField;
 
 // Of bytes, rows and elements: no sum of a few overflows.
 inline constexpr int64_t kMostCount = int64_t{1} << 56;

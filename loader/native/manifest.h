@@ -80,7 +80,7 @@ enum class Packing : uint8_t {
 const char* PackingName(Packing packing);  // "row_major", …
 
 struct ManifestFile {
-  std::string name;  // of a copy a plain one: letters, digits and . - _ +, neither . nor - first
+  std::string name;  // of a copy IsPlainName
   int64_t bytes = 0;
   std::string hash;
 
@@ -88,10 +88,11 @@ struct ManifestFile {
 };
 
 struct ManifestShard {
-  std::string file;  // a plain name
+  std::string file;  // IsPlainName
   int64_t bytes = 0;
   // Of the eight bytes of length and the JSON text: where the tensors begin, a multiple of
-  // kShardDataAlignment. header_checksum is over these bytes.
+  // kShardDataAlignment, at most what a safetensors header may have. header_checksum is over these
+  // bytes.
   int64_t header_bytes = 0;
   std::string header_checksum;
 
@@ -163,6 +164,8 @@ struct Manifest {
   // for a version newer than kNativeVersion. Whatever Parse accepts, Print gives a text that parses
   // to the same. Time n log n in the text.
   static absl::StatusOr<Manifest> Parse(std::string_view text, const std::string& file);
+  // That of a folder. Errors: NOT_FOUND where it has none, those of ReadSmallFile and of Parse.
+  static absl::StatusOr<Manifest> Read(const std::string& directory);
 };
 const char* ManifestDTypeName(Manifest::DType dtype);  // "stored", "bf16", "f32"
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "loader/safetensors/safetensors_header.h"
 #include "loader/text/text.h"
 
 namespace mneme::loader {
@@ -38,6 +39,11 @@ absl::Status CheckNames(const Manifest& manifest, const std::string& file) {
       return Error(file, absl::StrCat("shard ", Quote(shard.file), ": header_bytes ",
                                       shard.header_bytes, " is no multiple of ",
                                       kShardDataAlignment, " inside its ", shard.bytes, " bytes"));
+    }
+    // Whoever checks a header reads it whole. Eight bytes of length come before its text.
+    if (shard.header_bytes > kMaxHeaderBytes + 8) {
+      return Error(file, absl::StrCat("shard ", Quote(shard.file), ": header_bytes ",
+                                      shard.header_bytes, " is more than ", kMaxHeaderBytes + 8));
     }
   }
   return absl::OkStatus();

@@ -1,15 +1,16 @@
 // From text to a Manifest: each member by itself. What they say of each other is checked in
 // manifest_check.cc.
-#include <algorithm>
 #include <initializer_list>
 
 #include "absl/strings/str_cat.h"
+#include "loader/files/file_name.h"
+#include "loader/files/mapped_file.h"
 #include "loader/json/json_document.h"
+#include "loader/json/json_field.h"
 #include "loader/native/json_members.h"
 #include "loader/native/manifest.h"
 #include "loader/native/manifest_check.h"
 #include "loader/text/text.h"
-#include "loader/tokenizer/json_field.h"
 
 namespace mneme::loader {
 namespace {
@@ -23,28 +24,18 @@ using native_internal::ReadHex;
 using native_internal::ReadList;
 using native_internal::ReadName;
 using native_internal::ReadText;
-using tokenizer_internal::JsonField;
 
-constexpr size_t kMostNameBytes = 255;  // of a file, as in most file systems
-
-// A name that stays inside its folder and is nobody's option or escape sequence.
 absl::Status ReadFileName(const JsonField& field, std::string* out) {
   if (absl::Status status = ReadText(field, kMostNameBytes, out); !status.ok()) return status;
-  const bool plain = std::all_of(out->begin(), out->end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
-           c == '-' || c == '_' || c == '+';
-  });
-  if (!plain || out->front() == '.' || out->front() == '-') {
-    return field.Expected(
-        "a plain file name of letters, digits and . - _ +, beginning with neither . nor -");
-  }
-  return absl::OkStatus();
+  if (IsPlainName(*out)) return absl::OkStatus();
+  return field.Expected(
+      "a plain file name of letters, digits and . - _ +, beginning with neither . nor -");
 }
 
 // A file of the source may have any name: nobody opens it.
 absl::Status ReadSource(const JsonField& field, ManifestFile* out) {
   return All({[&] {
-                return field.OnlyMembers({"name", "bytes", "hash"});
+                return field.NoOtherMembers({"name", "bytes", "hash"});
               },
               [&] { return ReadText(field.Member("name"), kMostKeyBytes, &out->name); },
               [&] { return ReadCount(field.Member("bytes"), 0, &out->bytes); },
@@ -58,7 +49,7 @@ absl::Status ReadCopy(const JsonField& field, ManifestFile* out) {
 
 absl::Status ReadShard(const JsonField& field, ManifestShard* out) {
   return All({[&] {
-                return field.OnlyMembers({"file", "bytes", "header_bytes", "header_checksum"});
+                return field.NoOtherMembers({"file", "bytes", "header_bytes", "header_checksum"});
               },
               [&] { return ReadFileName(field.Member("file"), &out->file); },
               [&] { return ReadCount(field.Member("bytes"), 1, &out->bytes); },
@@ -69,7 +60,7 @@ absl::Status ReadShard(const JsonField& field, ManifestShard* out) {
 absl::Status ReadTensor(const JsonField& field, ManifestTensor* out) {
   const auto checksum = [](const JsonField& f, std::string* text) { return ReadHex(f, 16, text); };
   return All({[&] {
-                return field.OnlyMembers({"name", "shard", "offset", "bytes", "checksums"});
+                return field.NoOtherMembers({"name", "shard", "offset", "bytes", "checksums"});
               },
               [&] { return ReadText(field.Member("name"), kMostKeyBytes, &out->name); },
               [&] { return ReadCount(field.Member("shard"), 1, &out->shard); },
@@ -88,11 +79,11 @@ absl::Status ReadShape(const JsonField& field, ManifestWeight* out) {
   absl::Status status = All({
       [&] {
         if (table) {
-          return field.OnlyMembers({"name", "packing", "dtype", "rows", "pre_width", "width",
-                                    "row_stride", "block_rows", "tensors", "same_as"});
+          return field.NoOtherMembers({"name", "packing", "dtype", "rows", "pre_width", "width",
+                                       "row_stride", "block_rows", "tensors", "same_as"});
         }
-        return field.OnlyMembers({"name", "packing", "dtype", "rows", "cols",
-                                  stacked ? "stack" : "block_rows", "tensors", "same_as"});
+        return field.NoOtherMembers({"name", "packing", "dtype", "rows", "cols",
+                                     stacked ? "stack" : "block_rows", "tensors", "same_as"});
       },
       [&] { return ReadCount(field.Member("rows"), 1, &out->rows); },
   });
@@ -115,8 +106,8 @@ absl::Status ReadShape(const JsonField& field, ManifestWeight* out) {
 
 absl::Status ReadWeight(const JsonField& field, ManifestWeight* out) {
   if (absl::Status status =
-          field.OnlyMembers({"name", "packing", "dtype", "stack", "rows", "cols", "pre_width",
-                             "width", "row_stride", "block_rows", "tensors", "same_as"});
+          field.NoOtherMembers({"name", "packing", "dtype", "stack", "rows", "cols", "pre_width",
+                                "width", "row_stride", "block_rows", "tensors", "same_as"});
       !status.ok()) {
     return status;
   }
@@ -147,7 +138,7 @@ absl::Status ReadWeight(const JsonField& field, ManifestWeight* out) {
 absl::Status ReadOptions(const JsonField& field, Manifest* out) {
   return All(
       {[&] {
-         return field.OnlyMembers({"dtype", "ignored_config_keys"});
+         return field.NoOtherMembers({"dtype", "ignored_config_keys"});
        },
        [&] {
          return ReadName<Manifest::DType>(
@@ -179,10 +170,10 @@ absl::Status CheckVersion(const JsonField& root, const std::string& file) {
   return absl::OkStatus();
 }
 
-absl::Status ReadManifest(const JsonField& root, Manifest* out) {
+absl::Status ReadMembers(const JsonField& root, Manifest* out) {
   return All({[&] {
-                return root.OnlyMembers({"format", "version", "conversion", "source", "options",
-                                         "config", "copies", "shards", "weights"});
+                return root.NoOtherMembers({"format", "version", "conversion", "source", "options",
+                                            "config", "copies", "shards", "weights"});
               },
               [&] { return ReadHex(root.Member("conversion"), 32, &out->conversion); },
               [&] {
@@ -220,9 +211,16 @@ absl::StatusOr<Manifest> Manifest::Parse(std::string_view text, const std::strin
   }
   if (absl::Status status = CheckVersion(root, file); !status.ok()) return status;
   Manifest manifest;
-  if (absl::Status status = ReadManifest(root, &manifest); !status.ok()) return status;
+  if (absl::Status status = ReadMembers(root, &manifest); !status.ok()) return status;
   if (absl::Status status = CheckManifest(manifest, file); !status.ok()) return status;
   return manifest;
+}
+
+absl::StatusOr<Manifest> Manifest::Read(const std::string& directory) {
+  const std::string path = absl::StrCat(directory, "/", kManifestName);
+  const absl::StatusOr<std::string> text = ReadSmallFile(path, kMostManifestBytes);
+  if (!text.ok()) return text.status();
+  return Parse(*text, path);
 }
 
 }  // namespace mneme::loader

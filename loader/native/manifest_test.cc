@@ -162,6 +162,24 @@ TEST(ManifestTest, WhatIsNoManifestIsRefused) {
             "m.json: weights[1]: expected either tensors or same_as");
 }
 
+// Also one that says nothing: what else would it be for?
+TEST(ManifestTest, UnknownMembersAreRefusedWhateverTheirValue) {
+  const std::string text = Example().Print();
+  for (const char* value : {"0", "false", "null", "\"\"", "[]", "{}"}) {
+    const std::string more = std::string("\"foo\":") + value + ",";
+    for (const char* before :
+         {"\"format\": \"mneme\"", "\"name\":\"config.yaml\"", "\"dtype\":\"bf16\"",
+          "\"file\":\"model-00001", "\"packing\"", "\"name\":\"embedding\",\"shard\""}) {
+      EXPECT_THAT(Refusal(Replaced(text, before, more + before)),
+                  HasSubstr("unknown member \"foo\" = "))
+          << before << " " << value;
+    }
+  }
+  // Of another packing.
+  EXPECT_THAT(Refusal(Replaced(text, "\"rows\":4", "\"stack\":0,\"rows\":4")),
+              HasSubstr("weights[0]: unknown member \"stack\" = 0"));
+}
+
 TEST(ManifestTest, FileNamesArePlainAndUnique) {
   for (const char* name : {"../config.yaml", "a/b", "..", ".hidden", "-rf", "a b", "a\\b", "ä"}) {
     EXPECT_THAT(RefusalOf([&](Manifest& m) { m.shards[0].file = name; }),
@@ -199,6 +217,21 @@ TEST(ManifestTest, TensorsLieInsideTheirShards) {
               HasSubstr("header_bytes 4095 is no multiple of 4096"));
   EXPECT_THAT(RefusalOf([](Manifest& m) { m.shards[0].header_bytes = int64_t{1} << 40; }),
               HasSubstr("is no multiple of 4096 inside its"));
+}
+
+TEST(ManifestTest, AHeaderIsNoLongerThanAnyOfItsFormat) {
+  EXPECT_EQ(RefusalOf([](Manifest& m) {
+              m.shards[0].bytes = int64_t{1} << 40;
+              m.shards[0].header_bytes = 24415 * 4096;
+            }),
+            "m.json: shard \"model-00001-of-00002.safetensors\": header_bytes 100003840 is more "
+            "than 100000008");
+  // The weights no longer lie behind it; as a header it would do.
+  EXPECT_THAT(RefusalOf([](Manifest& m) {
+                m.shards[0].bytes = int64_t{1} << 40;
+                m.shards[0].header_bytes = 24414 * 4096;
+              }),
+              HasSubstr("are not inside the data of"));
 }
 
 TEST(ManifestTest, TensorsAreWhatTheirWeightSays) {

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "loader/files/mapped_file.h"
+#include "loader/model/model_weights.h"
 #include "loader/native/checksum.h"
 #include "loader/native/journal.h"
 #include "loader/pack/served_form.h"
@@ -131,17 +132,47 @@ bool IsNative(const std::string& directory) {
 }
 
 absl::StatusOr<NativeCheckpoint> OpenNative(const std::string& directory) {
-  const std::string path = absl::StrCat(directory, "/", kManifestName);
-  const absl::StatusOr<std::string> text = ReadSmallFile(path, kMostManifestBytes);
-  if (!text.ok()) return text.status();
-  absl::StatusOr<Manifest> manifest = Manifest::Parse(*text, path);
+  absl::StatusOr<Manifest> manifest = Manifest::Read(directory);
   if (!manifest.ok()) return manifest.status();
   if (absl::Status status = CheckConfig(directory, *manifest); !status.ok()) return status;
   auto files = NativeFiles::Open(directory, *manifest);
   if (!files.ok()) return files.status();
-  absl::StatusOr<WeightSources> weights = SourceMap(**files, path).Map(manifest->weights);
+  absl::StatusOr<WeightSources> weights =
+      SourceMap(**files, absl::StrCat(directory, "/", kManifestName)).Map(manifest->weights);
   if (!weights.ok()) return weights.status();
   return NativeCheckpoint{*std::move(manifest), *std::move(files), *std::move(weights)};
+}
+
+absl::Status CheckWeights(const std::string& directory, const Manifest& manifest,
+                          const ModelDescription& model) {
+  const auto refuse = [&](const std::string& weight, const std::string& why) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(directory, "/", kManifestName, ": weight ", Quote(weight), ": ", why));
+  };
+  std::map<std::string, const ManifestWeight*> has;
+  for (const ManifestWeight& weight : manifest.weights) has[weight.name] = &weight;
+  for (const auto& [id, due] : ModelWeights(model)) {
+    const std::string name = WeightName(id);
+    const auto found = has.find(name);
+    if (found == has.end()) {
+      return refuse(
+          name, absl::StrCat("is missing; by ", manifest.config, " it is ", WeightShapeText(due)));
+    }
+    const ManifestWeight& weight = *found->second;
+    const bool table = weight.packing == Packing::kInterleavedRows;
+    const WeightShape shape{.rows = weight.rows,
+                            .cols = table ? weight.width : weight.cols,
+                            .stack = weight.stack,
+                            .pre_cols = weight.pre_width};
+    if (shape != due) {
+      return refuse(name, absl::StrCat("is ", WeightShapeText(shape), ", by ", manifest.config, " ",
+                                       WeightShapeText(due)));
+    }
+    has.erase(found);
+  }
+  if (has.empty()) return absl::OkStatus();
+  return refuse(has.begin()->first, absl::StrCat("the model that ", manifest.config,
+                                                 " describes has none of this name"));
 }
 
 absl::Status CheckUnfinished(const std::string& directory) {
@@ -154,8 +185,10 @@ absl::Status CheckUnfinished(const std::string& directory) {
   // Other folders have files called like shards; what is in the first tells whose they are.
   std::string first;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
-    const std::string name = entry.path().filename().string();
+  // Not a range's for: its step throws where a folder cannot be read to its end.
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
     const bool shard = name.starts_with("model-") && name.ends_with(".safetensors");
     if (shard && (first.empty() || name < first)) first = name;
   }

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "loader/checkpoint/weight_source.h"
+#include "loader/model/model_description.h"
 #include "loader/native/manifest.h"
 #include "loader/native/native_files.h"
 
@@ -27,6 +28,11 @@ bool IsNative(const std::string& directory);
 // converted; INVALID_ARGUMENT for a weight of an unknown name, and for one whose packing or dtype
 // this build does not serve. All name the file and the values. REQUIRES: IsNative.
 absl::StatusOr<NativeCheckpoint> OpenNative(const std::string& directory);
+
+// INVALID_ARGUMENT naming manifest, weight and both shapes where the manifest's weights are not
+// those of `model`, which its config describes: one is missing, of another shape or one too many.
+absl::Status CheckWeights(const std::string& directory, const Manifest& manifest,
+                          const ModelDescription& model);
 
 // FAILED_PRECONDITION where the folder, which has no manifest, has what a conversion leaves that
 // has not come to its end: it names the command that ends it.

@@ -20,10 +20,10 @@ namespace mneme::loader {
 
 class NativeFiles : public TensorFiles {
  public:
-  // Maps the shards that the manifest of `directory` lists. Errors name the file and the values:
-  // NOT_FOUND for a shard that is missing; FAILED_PRECONDITION for one of another size, of another
-  // conversion, of another place in it or of a newer format, and for tensors that are not where
-  // the manifest has them; INVALID_ARGUMENT for what is no shard.
+  // Maps the shards that the manifest of `directory` lists, of which one at a time is open. Errors
+  // name the file and the values: NOT_FOUND for a shard that is missing; FAILED_PRECONDITION for
+  // one of another size, of another conversion, of another place in it or of a newer format, and
+  // for tensors that are not where the manifest has them; INVALID_ARGUMENT for what is no shard.
   static absl::StatusOr<std::shared_ptr<const NativeFiles>> Open(const std::string& directory,
                                                                  const Manifest& manifest);
 
@@ -36,11 +36,13 @@ class NativeFiles : public TensorFiles {
 
  private:
   NativeFiles() = default;
-  absl::Status MapWeight(const std::string& directory, const Manifest& manifest,
-                         const ManifestWeight& weight, const std::vector<OpenFile>& open);
+  struct Shard;  // what the manifest says of one
+  absl::Status Add(const Manifest& manifest, const Shard& shard, const OpenFile& file);
+  void AddWeight(const std::string& directory, const Manifest& manifest,
+                 const ManifestWeight& weight);
 
   std::vector<MappedFile> shards_;
-  std::vector<MappedRange> ranges_;  // of weights in several blocks
+  std::map<std::string, MappedRange> ranges_;  // of weights in blocks, by name
   std::map<std::string, StoredTensor> tensors_;
 };
 

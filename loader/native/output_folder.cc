@@ -83,9 +83,7 @@ absl::Status OutputFolder::ReadState() {
     journal_ = *std::move(journal);
   }
   if (FileExists(Path(kManifestName))) {
-    const auto text = ReadSmallFile(Path(kManifestName), kMostManifestBytes);
-    if (!text.ok()) return text.status();
-    absl::StatusOr<Manifest> manifest = Manifest::Parse(*text, Path(kManifestName));
+    absl::StatusOr<Manifest> manifest = Manifest::Read(path_);
     if (!manifest.ok()) return manifest.status();
     manifest_ = *std::move(manifest);
   }

@@ -1,7 +1,5 @@
 #include "loader/native/verify.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -35,47 +34,41 @@ constexpr int64_t kReadBytes = int64_t{256} << 10;
 constexpr int64_t kSegmentBytes = int64_t{4} << 20;
 constexpr int64_t kMeasuredEvery = 8;
 
-// A file of the folder, open while it lives.
-class OpenFile {
- public:
-  explicit OpenFile(std::string path)
-      : path_(std::move(path)), fd_(open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-  ~OpenFile() {
-    if (fd_ >= 0) close(fd_);
-  }
-
-  const std::string& path() const { return path_; }
-  // Of a regular file; -1 where there is none.
-  int64_t bytes() const {
-    struct stat status;
-    if (fd_ < 0 || fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) return -1;
-    return status.st_size;
-  }
-  // Calls `body` with the bytes [offset, offset + bytes), a buffer at a time.
-  template <class Body>
-  absl::Status Read(int64_t offset, int64_t bytes, std::span<uint8_t> buffer, Body body) const {
-    while (bytes > 0) {
-      const auto wanted = static_cast<size_t>(std::min<int64_t>(bytes, buffer.size()));
-      const ssize_t count = pread(fd_, buffer.data(), wanted, offset);
-      if (count < 0 && errno == EINTR) continue;
-      if (count <= 0) {
-        return absl::UnavailableError(
-            absl::StrCat(path_, ": cannot read at ", offset, ": ",
-                         count < 0 ? std::strerror(errno) : "the file has become shorter"));
-      }
-      body(buffer.first(static_cast<size_t>(count)));
-      offset += count;
-      bytes -= count;
+// Calls `body` with the file's bytes [offset, offset + bytes), a buffer at a time.
+template <class Body>
+absl::Status Read(const OpenFile& file, int64_t offset, int64_t bytes, std::span<uint8_t> buffer,
+                  Body body) {
+  while (bytes > 0) {
+    const auto wanted = static_cast<size_t>(std::min<int64_t>(bytes, buffer.size()));
+    const ssize_t count = pread(file.descriptor(), buffer.data(), wanted, offset);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) {
+      return absl::UnavailableError(
+          absl::StrCat(file.path(), ": cannot read at ", offset, ": ",
+                       count < 0 ? std::strerror(errno) : "the file has become shorter"));
     }
-    return absl::OkStatus();
+    body(buffer.first(static_cast<size_t>(count)));
+    offset += count;
+    bytes -= count;
   }
+  return absl::OkStatus();
+}
 
- private:
-  std::string path_;
-  int fd_;
-};
+// By shard, each by offset.
+using ShardTensors = std::vector<std::vector<const ManifestTensor*>>;
+ShardTensors TensorsOf(const Manifest& manifest) {
+  ShardTensors tensors(manifest.shards.size());
+  for (const ManifestWeight& weight : manifest.weights) {
+    for (const ManifestTensor& tensor : weight.tensors) {
+      tensors[static_cast<size_t>(tensor.shard - 1)].push_back(&tensor);
+    }
+  }
+  for (auto& shard : tensors) {
+    std::sort(shard.begin(), shard.end(),
+              [](const auto* a, const auto* b) { return a->offset < b->offset; });
+  }
+  return tensors;
+}
 
 // What one thread checks at a time: bytes of a file with one checksum, or zeros.
 struct Block {
@@ -95,8 +88,13 @@ class Verification {
   absl::StatusOr<VerifyReport> Run(const VerifyOptions& options) {
     report_.conversion = manifest_.conversion;
     report_.shards = static_cast<int64_t>(manifest_.shards.size());
-    for (const ManifestFile& copy : manifest_.copies) AddCopy(copy);
-    for (size_t i = 0; i < manifest_.shards.size(); ++i) AddShard(i);
+    for (const ManifestFile& copy : manifest_.copies) {
+      if (absl::Status status = AddCopy(copy); !status.ok()) return status;
+    }
+    const ShardTensors tensors = TensorsOf(manifest_);
+    for (size_t i = 0; i < manifest_.shards.size(); ++i) {
+      if (absl::Status status = AddShard(i, tensors[i]); !status.ok()) return status;
+    }
     for (const Block& block : blocks_) report_.bytes += block.bytes;
     const Clock::time_point start = Clock::now();
     if (absl::Status status = CheckBlocks(options); !status.ok()) return status;
@@ -127,6 +125,10 @@ class Verification {
   // What one thread works with.
   struct Worker {
     kernels::Buffer buffer;
+    // The file of the block before, most often of the next one, too. There may be more files than a
+    // process may have open.
+    OpenFile file;
+    size_t file_index = SIZE_MAX;
     Checksum checksum;
     int64_t segments = 0;
     Rate checked;
@@ -138,50 +140,59 @@ class Verification {
     found_.push_back({{file, offset}, message});
   }
 
-  // The file's index; its size is checked. False when nothing of it can be.
-  bool Open(const std::string& name, int64_t bytes, size_t* index) {
-    *index = files_.size();
-    files_.push_back(std::make_unique<OpenFile>(directory_ + "/" + name));
+  // The next file of the list, its size checked; nothing where there is a difference that leaves
+  // nothing else to check. An error is the system's, and says nothing about the folder.
+  absl::StatusOr<std::optional<OpenFile>> Open(const std::string& name, int64_t bytes) {
+    const size_t index = names_.size();
     names_.push_back(name);
-    const int64_t has = files_.back()->bytes();
-    if (has == bytes) return true;
-    Differs(*index, 0,
-            has < 0 ? absl::StrCat(name, ": is missing, or no file that can be read")
-                    : absl::StrCat(name, ": has ", has, " bytes, the manifest says ", bytes));
-    return false;
-  }
-
-  void AddCopy(const ManifestFile& copy) {
-    size_t file = 0;
-    if (!Open(copy.name, copy.bytes, &file)) return;
-    blocks_.push_back({file, 0, copy.bytes, copy.hash, "all of it"});
-  }
-
-  void AddShard(size_t index) {
-    const ManifestShard& shard = manifest_.shards[index];
-    size_t file = 0;
-    if (!Open(shard.file, shard.bytes, &file)) return;
-    if (!CheckConversion(file, shard, static_cast<int64_t>(index) + 1)) return;
-    blocks_.push_back({file, 0, shard.header_bytes, shard.header_checksum, "the header"});
-    std::map<int64_t, const ManifestTensor*> tensors;  // by offset
-    for (const ManifestWeight& weight : manifest_.weights) {
-      for (const ManifestTensor& tensor : weight.tensors) {
-        if (tensor.shard == static_cast<int64_t>(index) + 1) tensors[tensor.offset] = &tensor;
-      }
+    absl::StatusOr<OpenFile> file = OpenFile::Open(PathOf(index));
+    if (absl::IsNotFound(file.status())) {
+      Differs(index, 0, absl::StrCat(name, ": is missing"));
+      return std::nullopt;
     }
+    if (absl::IsInvalidArgument(file.status())) {
+      Differs(index, 0, absl::StrCat(name, ": is not a regular file"));
+      return std::nullopt;
+    }
+    if (!file.ok()) return file.status();
+    if (file->bytes() != bytes) {
+      Differs(index, 0,
+              absl::StrCat(name, ": has ", file->bytes(), " bytes, the manifest says ", bytes));
+      return std::nullopt;
+    }
+    return *std::move(file);
+  }
+
+  std::string PathOf(size_t file) const { return absl::StrCat(directory_, "/", names_[file]); }
+
+  absl::Status AddCopy(const ManifestFile& copy) {
+    const auto file = Open(copy.name, copy.bytes);
+    if (!file.ok() || !file->has_value()) return file.status();
+    blocks_.push_back({names_.size() - 1, 0, copy.bytes, copy.hash, "all of it"});
+    return absl::OkStatus();
+  }
+
+  absl::Status AddShard(size_t index, const std::vector<const ManifestTensor*>& tensors) {
+    const ManifestShard& shard = manifest_.shards[index];
+    const auto opened = Open(shard.file, shard.bytes);
+    if (!opened.ok() || !opened->has_value()) return opened.status();
+    const size_t file = names_.size() - 1;
+    if (!CheckConversion(**opened, shard, index + 1)) return absl::OkStatus();
+    blocks_.push_back({file, 0, shard.header_bytes, shard.header_checksum, "the header"});
     report_.tensors += static_cast<int64_t>(tensors.size());
     int64_t end = shard.header_bytes;
-    for (const auto& [offset, tensor] : tensors) {
-      AddPadding(file, end, offset);
+    for (const ManifestTensor* tensor : tensors) {
+      AddPadding(file, end, tensor->offset);
       for (size_t i = 0; i < tensor->checksums.size(); ++i) {
         const int64_t begin = static_cast<int64_t>(i) * kChecksumBytes;
-        blocks_.push_back({file, offset + begin, std::min(kChecksumBytes, tensor->bytes - begin),
-                           tensor->checksums[i],
+        blocks_.push_back({file, tensor->offset + begin,
+                           std::min(kChecksumBytes, tensor->bytes - begin), tensor->checksums[i],
                            absl::StrCat("tensor ", Quote(tensor->name), ": block ", i)});
       }
-      end = offset + tensor->bytes;
+      end = tensor->offset + tensor->bytes;
     }
     AddPadding(file, end, shard.bytes);
+    return absl::OkStatus();
   }
 
   void AddPadding(size_t file, int64_t begin, int64_t end) {
@@ -190,11 +201,11 @@ class Verification {
 
   // Whether the header says that it is this shard of this conversion. One that cannot be parsed is
   // left to its checksum.
-  bool CheckConversion(size_t file, const ManifestShard& shard, int64_t number) {
+  bool CheckConversion(const OpenFile& file, const ManifestShard& shard, size_t number) {
     std::string header;
     std::vector<uint8_t> buffer(static_cast<size_t>(kReadBytes));
     const absl::Status read =
-        files_[file]->Read(0, shard.header_bytes, buffer, [&](std::span<const uint8_t> bytes) {
+        Read(file, 0, shard.header_bytes, buffer, [&](std::span<const uint8_t> bytes) {
           header.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
         });
     std::map<std::string, HeaderEntry> entries;
@@ -207,7 +218,7 @@ class Verification {
                                   absl::StrCat(report_.shards)};
     const std::string has[] = {metadata["conversion"], metadata["shard"], metadata["shards"]};
     if (std::equal(std::begin(has), std::end(has), std::begin(wanted))) return true;
-    Differs(file, 0,
+    Differs(names_.size() - 1, 0,
             absl::StrCat(shard.file, ": is shard ", Quote(has[1]), " of ", Quote(has[2]),
                          " of conversion ", Quote(has[0]), ", the manifest's is shard ", wanted[1],
                          " of ", wanted[2], " of conversion ", wanted[0]));
@@ -257,7 +268,13 @@ class Verification {
   }
 
   absl::Status Check(const Block& block, Worker* worker) {
-    const OpenFile& file = *files_[block.file];
+    if (worker->file_index != block.file) {
+      worker->file = OpenFile();  // closed before the next is opened
+      absl::StatusOr<OpenFile> opened = OpenFile::Open(PathOf(block.file));
+      if (!opened.ok()) return opened.status();
+      worker->file = *std::move(opened);
+      worker->file_index = block.file;
+    }
     bool zero = true;
     const auto look = [&](std::span<const uint8_t> bytes) {
       if (!block.checksum.empty()) return worker->checksum.Add(bytes);
@@ -270,12 +287,13 @@ class Verification {
       const bool measured = ++worker->segments % kMeasuredEvery == 0;
       Clock::time_point start = Clock::now();
       if (measured) {
-        absl::Status status = file.Read(offset, bytes, buffer, [](auto) {});
+        absl::Status status = Read(worker->file, offset, bytes, buffer, [](auto) {});
         if (!status.ok()) return status;
         worker->read.Add(bytes, start);
       }
       start = Clock::now();
-      if (absl::Status status = file.Read(offset, bytes, buffer, look); !status.ok()) return status;
+      absl::Status status = Read(worker->file, offset, bytes, buffer, look);
+      if (!status.ok()) return status;
       if (!measured) worker->checked.Add(bytes, start);
     }
     if (block.checksum.empty()) {
@@ -299,8 +317,7 @@ class Verification {
   const std::string directory_;
   const Manifest& manifest_;
   VerifyReport report_;
-  std::vector<std::unique_ptr<OpenFile>> files_;
-  std::vector<std::string> names_;
+  std::vector<std::string> names_;  // of files
   std::vector<Block> blocks_;
   std::atomic<size_t> next_{0};
   std::mutex mutex_;  // of what follows
@@ -314,8 +331,8 @@ class Verification {
 }  // namespace
 
 absl::StatusOr<Manifest> ReadManifest(const std::string& directory) {
-  const std::string path = directory + "/" + kManifestName;
-  if (!FileExists(path)) {
+  absl::StatusOr<Manifest> manifest = Manifest::Read(directory);
+  if (absl::IsNotFound(manifest.status())) {
     const bool begun = FileExists(directory + "/" + kJournalName);
     return absl::NotFoundError(
         begun ? absl::StrCat(directory, ": its conversion is not finished: has no ", kManifestName,
@@ -323,9 +340,7 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& directory) {
               : absl::StrCat(directory, ": has no ", kManifestName,
                              ": `mneme convert` has not written this folder"));
   }
-  const absl::StatusOr<std::string> text = ReadSmallFile(path, kMostManifestBytes);
-  if (!text.ok()) return text.status();
-  return Manifest::Parse(*text, path);
+  return manifest;
 }
 
 absl::StatusOr<VerifyReport> VerifyNative(const std::string& directory,

@@ -47,7 +47,8 @@ inline constexpr int64_t kLeastMeasured = int64_t{16} << 20;
 absl::StatusOr<Manifest> ReadManifest(const std::string& directory);
 
 // Reads and checks everything. Differences are no error; the errors are those of ReadManifest, and
-// of the system when it cannot read what is there. Memory: a buffer of 256 KiB a thread.
+// of the system when it cannot open or read what is there. One file a thread is open at a time.
+// Memory: the manifest, one header at a time, and a buffer of 256 KiB a thread.
 // REQUIRES: threads >= 1.
 absl::StatusOr<VerifyReport> VerifyNative(const std::string& directory,
                                           const VerifyOptions& options);

@@ -1,5 +1,8 @@
 #include "loader/native/verify.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -135,9 +138,36 @@ TEST_F(VerifyTest, MissingAndCutShardsAreNamed) {
   EXPECT_THAT(Verify().messages,
               ElementsAre(manifest_.shards[1].file + ": has 5000 bytes, the manifest says " +
                               std::to_string(manifest_.shards[1].bytes),
-                          manifest_.shards[2].file + ": is missing, or no file that can be read"));
+                          manifest_.shards[2].file + ": is missing"));
   std::filesystem::create_directory(PathOf(3));
-  EXPECT_EQ(Verify().differences, 2);
+  EXPECT_THAT(Verify().messages, ElementsAre(HasSubstr(": has 5000 bytes, "),
+                                             manifest_.shards[2].file + ": is not a regular file"));
+}
+
+// What the system refuses is no damage.
+TEST_F(VerifyTest, AFileThatCannotBeOpenedIsAnErrorAndNotMissing) {
+  std::filesystem::remove(PathOf(2));
+  std::filesystem::create_symlink(manifest_.shards[1].file, PathOf(2));
+  const auto report = VerifyNative(out_, {});
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(report.status().message(),
+            PathOf(2) + ": cannot open: Too many levels of symbolic links");
+}
+
+// A process may have fewer files open than a folder has shards.
+TEST_F(VerifyTest, OneFileAThreadIsOpenAtATime) {
+  ASSERT_GT(manifest_.shards.size(), 4u);
+  const int next = dup(0);
+  ASSERT_GE(next, 0);
+  close(next);
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few = {.rlim_cur = static_cast<rlim_t>(next) + 2, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  const auto report = VerifyNative(out_, {.threads = 2, .on_progress = nullptr});
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(report->messages, testing::IsEmpty());
 }
 
 TEST_F(VerifyTest, AShardOfAnotherConversionIsNamed) {

@@ -21,6 +21,9 @@ class SafetensorsFile : public TensorFiles {
  public:
   // Errors name the file; INVALID_ARGUMENT for a malformed one.
   static absl::StatusOr<std::shared_ptr<const SafetensorsFile>> Open(const std::string& path);
+  // Of a file that messages and tensors call `name`; it may be closed afterwards.
+  static absl::StatusOr<std::shared_ptr<const SafetensorsFile>> Open(const OpenFile& file,
+                                                                     const std::string& name);
 
   const std::map<std::string, StoredTensor>& tensors() const override { return header_.tensors; }
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }

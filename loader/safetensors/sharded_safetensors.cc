@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "loader/files/file_name.h"
 #include "loader/files/mapped_file.h"
 #include "loader/json/json_document.h"
 #include "loader/text/text.h"
@@ -17,31 +18,40 @@ namespace fs = std::filesystem;
 
 // A hundred thousand tensors with long names take a tenth of it.
 constexpr int64_t kMaxIndexBytes = int64_t{128} << 20;
-constexpr size_t kMaxFileName = 255;
 
-bool IsPlainName(const std::string& name) {
-  return !name.empty() && name.size() <= kMaxFileName && name != "." && name != ".." &&
-         name.find('/') == std::string::npos && name.find('\0') == std::string::npos;
-}
+// Where files that an index lists may lie: in its folder, or where the index itself really lies (a
+// cache whose folders hold nothing but links keeps all files in one place).
+class Places {
+ public:
+  Places(std::string index, std::string directory)
+      : index_(std::move(index)), directory_(std::move(directory)) {
+    std::error_code error;  // then the path is empty, and no file's
+    folders_[0] = fs::canonical(directory_, error);
+    folders_[1] = fs::canonical(index_, error).parent_path();
+  }
 
-// A file must lie in the folder, or where the index itself really lies (a cache whose folders hold
-// nothing but links keeps all files in one place).
-absl::Status CheckInside(const std::string& index, const std::string& directory,
-                         const std::string& name) {
-  std::error_code error;
-  const fs::path real = fs::canonical(fs::path(directory) / name, error);
-  if (error) {
-    return absl::NotFoundError(
-        absl::StrCat(index, ": lists ", Quote(name), ", which cannot be read: ", error.message()));
+  // The file is resolved once, and what is opened is what was checked: a name that leads elsewhere
+  // a moment later changes nothing.
+  absl::StatusOr<OpenFile> Open(const std::string& name) const {
+    std::error_code error;
+    const fs::path real = fs::canonical(fs::path(directory_) / name, error);
+    if (error) {
+      return absl::NotFoundError(absl::StrCat(index_, ": lists ", Quote(name),
+                                              ", which cannot be read: ", error.message()));
+    }
+    if (real.parent_path() != folders_[0] && real.parent_path() != folders_[1]) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(index_, ": lists ", Quote(name), ", a link out of the folder, to ",
+                       Quote(real.string()), "; copy the file in its place"));
+    }
+    return OpenFile::Open(real.string(), OpenFile::Link::kRefuse);
   }
-  for (const fs::path& folder :
-       {fs::canonical(directory, error), fs::canonical(index, error).parent_path()}) {
-    if (!error && real.parent_path() == folder) return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat(index, ": lists ", Quote(name), ", a link out of the folder, to ",
-                   Quote(real.string()), "; copy the file in its place"));
-}
+
+ private:
+  const std::string index_;
+  const std::string directory_;
+  fs::path folders_[2];
+};
 
 }  // namespace
 
@@ -64,7 +74,7 @@ absl::StatusOr<std::map<std::string, std::string>> ParseSafetensorsIndex(std::st
       return refuse(absl::StrCat("weight_map: ", Quote(entry.name()), ": expected a file's name"));
     }
     const std::string name(entry.string());
-    if (!IsPlainName(name)) {
+    if (!IsEntryName(name)) {
       return refuse(absl::StrCat("weight_map: ", Quote(entry.name()), ": ", Quote(name),
                                  " is not the plain name of a file in this folder"));
     }
@@ -84,9 +94,11 @@ absl::StatusOr<std::shared_ptr<const ShardedSafetensors>> ShardedSafetensors::Op
   std::set<std::string> names;
   for (const auto& [tensor, name] : *places) names.insert(name);
   std::shared_ptr<ShardedSafetensors> files(new ShardedSafetensors);
+  const Places where(index, directory);
   for (const std::string& name : names) {
-    if (absl::Status status = CheckInside(index, directory, name); !status.ok()) return status;
-    auto shard = SafetensorsFile::Open(absl::StrCat(directory, "/", name));
+    const absl::StatusOr<OpenFile> file = where.Open(name);
+    if (!file.ok()) return file.status();
+    auto shard = SafetensorsFile::Open(*file, absl::StrCat(directory, "/", name));
     if (!shard.ok()) return shard.status();
     if (absl::Status s = files->Add(index, name, *std::move(shard), *places); !s.ok()) return s;
   }

@@ -12,7 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "loader/tokenizer/json_field.h"
+#include "loader/json/json_field.h"
 #include "loader/tokenizer/normalizer.h"
 #include "loader/tokenizer/token_trie.h"
 #include "loader/tokenizer/vocabulary.h"

@@ -3,7 +3,7 @@
 #include <chrono>
 
 #include "gtest/gtest.h"
-#include "loader/tokenizer/json_for_test.h"
+#include "loader/json/json_for_test.h"
 #include "loader/tokenizer/message.h"
 #include "loader/tokenizer/token_trie.h"
 

@@ -13,7 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "loader/tokenizer/json_field.h"
+#include "loader/json/json_field.h"
 #include "loader/tokenizer/merge_table.h"
 #include "loader/tokenizer/vocabulary.h"
 

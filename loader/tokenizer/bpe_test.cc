@@ -4,7 +4,7 @@
 #include <random>
 
 #include "gtest/gtest.h"
-#include "loader/tokenizer/json_for_test.h"
+#include "loader/json/json_for_test.h"
 #include "loader/tokenizer/merge_table.h"
 #include "loader/tokenizer/message.h"
 #include "loader/tokenizer/vocabulary.h"

@@ -4,6 +4,7 @@
 #include "loader/text/text.h"
 #include "loader/tokenizer/byte_level.h"
 #include "loader/tokenizer/decoder.h"
+#include "loader/tokenizer/json_character.h"
 #include "loader/tokenizer/message.h"
 #include "loader/tokenizer/normalizer.h"
 #include "loader/tokenizer/pre_tokenizer.h"
@@ -104,7 +105,7 @@ absl::Status Decoder::AddReplace(const JsonField& field) {
 
 absl::Status Decoder::AddStrip(const JsonField& field) {
   if (absl::Status s = field.OnlyMembers({"type", "content", "start", "stop"}); !s.ok()) return s;
-  const absl::StatusOr<char32_t> character = field.Member("content").Character();
+  const absl::StatusOr<char32_t> character = ReadCharacter(field.Member("content"));
   if (!character.ok()) return character.status();
   const absl::StatusOr<int64_t> start = field.Member("start").Integer(INT32_MAX - 1);
   if (!start.ok()) return start.status();
@@ -134,7 +135,7 @@ absl::Status Decoder::AddMetaspace(const JsonField& field) {
     return s;
   }
   if (bytes_ != Bytes::kNone || fused_) return WrongOrder(field, "Metaspace");
-  const absl::StatusOr<char32_t> character = field.Member("replacement").Character();
+  const absl::StatusOr<char32_t> character = ReadCharacter(field.Member("replacement"));
   if (!character.ok()) return character.status();
   const absl::StatusOr<MetaspacePrefix> prefix = ReadMetaspacePrefix(field);
   if (!prefix.ok()) return prefix.status();

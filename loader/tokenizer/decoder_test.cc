@@ -5,8 +5,8 @@
 #include <random>
 
 #include "gtest/gtest.h"
+#include "loader/json/json_for_test.h"
 #include "loader/text/text.h"
-#include "loader/tokenizer/json_for_test.h"
 #include "loader/tokenizer/message.h"
 
 namespace mneme::loader::tokenizer_internal {

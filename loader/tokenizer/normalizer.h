@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "loader/tokenizer/json_field.h"
+#include "loader/json/json_field.h"
 #include "loader/tokenizer/pattern.h"
 
 namespace mneme::loader::tokenizer_internal {

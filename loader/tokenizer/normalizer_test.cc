@@ -1,7 +1,7 @@
 #include "loader/tokenizer/normalizer.h"
 
 #include "gtest/gtest.h"
-#include "loader/tokenizer/json_for_test.h"
+#include "loader/json/json_for_test.h"
 #include "loader/tokenizer/message.h"
 
 namespace mneme::loader::tokenizer_internal {

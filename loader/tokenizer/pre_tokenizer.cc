@@ -4,6 +4,7 @@
 
 #include "loader/text/text.h"
 #include "loader/tokenizer/byte_level.h"
+#include "loader/tokenizer/json_character.h"
 #include "loader/tokenizer/message.h"
 #include "loader/tokenizer/normalizer.h"
 #include "loader/tokenizer/step_limit.h"
@@ -117,7 +118,7 @@ absl::Status PreTokenizer::AddMetaspace(const JsonField& field) {
   }
   Step step;
   step.kind = Step::Kind::kMetaspace;
-  const absl::StatusOr<char32_t> replacement = field.Member("replacement").Character();
+  const absl::StatusOr<char32_t> replacement = ReadCharacter(field.Member("replacement"));
   if (!replacement.ok()) return replacement.status();
   AppendUtf8(*replacement, &step.prefix_text);
   const absl::StatusOr<MetaspacePrefix> prefix = ReadMetaspacePrefix(field);

@@ -5,7 +5,7 @@
 #include <cstddef>
 
 #include "absl/status/status.h"
-#include "loader/tokenizer/json_field.h"
+#include "loader/json/json_field.h"
 #include "loader/tokenizer/message.h"
 
 namespace mneme::loader::tokenizer_internal {

@@ -5,11 +5,11 @@
 
 #include "loader/files/mapped_file.h"
 #include "loader/json/json_document.h"
+#include "loader/json/json_field.h"
 #include "loader/text/text.h"
 #include "loader/tokenizer/added_tokens.h"
 #include "loader/tokenizer/bpe.h"
 #include "loader/tokenizer/decoder.h"
-#include "loader/tokenizer/json_field.h"
 #include "loader/tokenizer/message.h"
 #include "loader/tokenizer/normalizer.h"
 #include "loader/tokenizer/post_processor.h"
@@ -18,7 +18,6 @@
 namespace mneme::loader {
 
 namespace internal = tokenizer_internal;
-using internal::JsonField;
 using internal::Message;
 using internal::MessageOf;
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "loader/tokenizer/json_field.h"
+#include "loader/json/json_field.h"
 
 namespace mneme::loader::tokenizer_internal {
 

@@ -1,6 +1,6 @@
-// Parts of a tokenizer.json from a test's string.
-#ifndef MNEME_LOADER_TOKENIZER_JSON_FOR_TEST_H_
-#define MNEME_LOADER_TOKENIZER_JSON_FOR_TEST_H_
+// Fields of JSON from a test's string.
+#ifndef MNEME_LOADER_JSON_JSON_FOR_TEST_H_
+#define MNEME_LOADER_JSON_JSON_FOR_TEST_H_
 
 #include <string>
 #include <string_view>
@@ -8,9 +8,9 @@
 
 #include "gtest/gtest.h"
 #include "loader/json/json_document.h"
-#include "loader/tokenizer/json_field.h"
+#include "loader/json/json_field.h"
 
-namespace mneme::loader::tokenizer_internal {
+namespace mneme::loader {
 
 // Owns what a field needs. The JSON must be valid.
 class ParsedJson {
@@ -27,6 +27,6 @@ class ParsedJson {
   JsonDocument document_;
 };
 
-}  // namespace mneme::loader::tokenizer_internal
+}  // namespace mneme::loader
 
-#endif  // MNEME_LOADER_TOKENIZER_JSON_FOR_TEST_H_
+#endif  // MNEME_LOADER_JSON_JSON_FOR_TEST_H_

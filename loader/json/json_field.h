@@ -1,6 +1,6 @@
 // A JSON value together with where it stands, so that every refusal names file, field and value.
-#ifndef MNEME_LOADER_TOKENIZER_JSON_FIELD_H_
-#define MNEME_LOADER_TOKENIZER_JSON_FIELD_H_
+#ifndef MNEME_LOADER_JSON_JSON_FIELD_H_
+#define MNEME_LOADER_JSON_JSON_FIELD_H_
 
 #include <cstdint>
 #include <functional>
@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "loader/json/json_document.h"
 
-namespace mneme::loader::tokenizer_internal {
+namespace mneme::loader {
 
 class JsonField {
  public:
@@ -43,14 +43,14 @@ class JsonField {
   // Refuses what is no object, and an object's members that are not in `names` unless their value
   // is an option's that is off: null, false, 0 or empty.
   absl::Status OnlyMembers(std::initializer_list<std::string_view> names) const;
+  // Refuses them whatever their value is: for files of our own, to which no other writer adds.
+  absl::Status NoOtherMembers(std::initializer_list<std::string_view> names) const;
 
   absl::StatusOr<bool> Bool() const;
   absl::StatusOr<bool> BoolOr(bool missing) const;  // null counts as missing
   // An integer of [0, max].
   absl::StatusOr<int64_t> Integer(int64_t max) const;
   absl::StatusOr<std::string_view> String() const;
-  // A string of exactly one character.
-  absl::StatusOr<char32_t> Character() const;
 
   // An object's string member "type".
   absl::StatusOr<std::string_view> Type() const;
@@ -58,11 +58,13 @@ class JsonField {
   absl::Status ForEach(const std::function<absl::Status(const JsonField&)>& body) const;
 
  private:
+  absl::Status CheckMembers(std::initializer_list<std::string_view> names, bool off_is_none) const;
+
   JsonValue value_;
   const std::string* origin_;
   std::string path_;
 };
 
-}  // namespace mneme::loader::tokenizer_internal
+}  // namespace mneme::loader
 
-#endif  // MNEME_LOADER_TOKENIZER_JSON_FIELD_H_
+#endif  // MNEME_LOADER_JSON_JSON_FIELD_H_

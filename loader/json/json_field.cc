@@ -1,12 +1,11 @@
-#include "loader/tokenizer/json_field.h"
+#include "loader/json/json_field.h"
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "loader/text/text.h"
-#include "loader/tokenizer/message.h"
-#include "loader/tokenizer/utf8.h"
 
-namespace mneme::loader::tokenizer_internal {
+namespace mneme::loader {
 
 namespace {
 
@@ -17,9 +16,9 @@ std::string Shown(const JsonValue& value) {
     case JsonKind::kBool:
       return value.boolean() ? "true" : "false";
     case JsonKind::kInteger:
-      return Message(value.integer());
+      return absl::StrCat(value.integer());
     case JsonKind::kNumber:
-      return Message(value.number());
+      return absl::StrCat(value.number());
     case JsonKind::kString:
       return Quote(value.string());
     default:
@@ -61,50 +60,61 @@ std::string JsonField::Text() const {
       text += "...";
       break;
     }
-    text += Message(Quote(v.name()), ": ", Shown(v));
+    text += absl::StrCat(Quote(v.name()), ": ", Shown(v));
   }
-  return Message("{", text, "}");
+  return absl::StrCat("{", text, "}");
 }
 
 absl::Status JsonField::Error(std::string_view message) const {
   return absl::InvalidArgumentError(
-      Message(*origin_, ": ", path_, path_.empty() ? "" : ": ", message));
+      absl::StrCat(*origin_, ": ", path_, path_.empty() ? "" : ": ", std::string(message)));
 }
 
 absl::Status JsonField::Expected(std::string_view what) const {
-  return Error(Message("expected ", what, ", found ", Shown(value_)));
+  return Error(absl::StrCat("expected ", std::string(what), ", found ", Shown(value_)));
 }
 
 absl::Status JsonField::Unsupported(std::string_view feature, std::string_view supported) const {
-  return Error(Message(feature, " is not supported; supported: ", supported));
+  return Error(
+      absl::StrCat(std::string(feature), " is not supported; supported: ", std::string(supported)));
 }
 
 JsonField JsonField::Member(std::string_view name) const {
   JsonField field = *this;
   field.value_ = value_.Find(name);
-  field.path_ += Message(path_.empty() ? "" : ".", name);
+  field.path_ += absl::StrCat(path_.empty() ? "" : ".", std::string(name));
   return field;
 }
 
 JsonField JsonField::Entry(std::string_view name) const {
   JsonField field = *this;
   field.value_ = value_.Find(name);
-  field.path_ += Message("[", Quote(name), "]");
+  field.path_ += absl::StrCat("[", Quote(name), "]");
   return field;
 }
 
 JsonField JsonField::Element(JsonValue element, int64_t index) const {
   JsonField field = *this;
   field.value_ = element;
-  field.path_ += Message("[", index, "]");
+  field.path_ += absl::StrCat("[", index, "]");
   return field;
 }
 
 absl::Status JsonField::OnlyMembers(std::initializer_list<std::string_view> names) const {
+  return CheckMembers(names, /*off_is_none=*/true);
+}
+
+absl::Status JsonField::NoOtherMembers(std::initializer_list<std::string_view> names) const {
+  return CheckMembers(names, /*off_is_none=*/false);
+}
+
+absl::Status JsonField::CheckMembers(std::initializer_list<std::string_view> names,
+                                     bool off_is_none) const {
   if (!value_.exists() || value_.kind() != JsonKind::kObject) return Expected("an object");
   for (JsonValue v = value_.first(); v.exists(); v = v.next()) {
-    if (std::find(names.begin(), names.end(), v.name()) == names.end() && !IsOff(v)) {
-      return Error(Message("unknown member ", Quote(v.name()), " = ", Shown(v)));
+    if (off_is_none && IsOff(v)) continue;
+    if (std::find(names.begin(), names.end(), v.name()) == names.end()) {
+      return Error(absl::StrCat("unknown member ", Quote(v.name()), " = ", Shown(v)));
     }
   }
   return absl::OkStatus();
@@ -123,7 +133,7 @@ absl::StatusOr<bool> JsonField::BoolOr(bool missing) const {
 absl::StatusOr<int64_t> JsonField::Integer(int64_t max) const {
   if (!value_.exists() || value_.kind() != JsonKind::kInteger || value_.integer() < 0 ||
       value_.integer() > max) {
-    return Expected(Message("an integer from 0 to ", max));
+    return Expected(absl::StrCat("an integer from 0 to ", max));
   }
   return value_.integer();
 }
@@ -131,15 +141,6 @@ absl::StatusOr<int64_t> JsonField::Integer(int64_t max) const {
 absl::StatusOr<std::string_view> JsonField::String() const {
   if (!value_.exists() || value_.kind() != JsonKind::kString) return Expected("a string");
   return value_.string();
-}
-
-absl::StatusOr<char32_t> JsonField::Character() const {
-  if (!value_.exists() || value_.kind() != JsonKind::kString || value_.string().empty()) {
-    return Expected("a string of one character");
-  }
-  const Utf8Char c = DecodeUtf8(value_.string());
-  if (c.size != value_.string().size()) return Expected("a string of one character");
-  return c.code_point;
 }
 
 absl::StatusOr<std::string_view> JsonField::Type() const {
@@ -156,4 +157,4 @@ absl::Status JsonField::ForEach(const std::function<absl::Status(const JsonField
   return absl::OkStatus();
 }
 
-}  // namespace mneme::loader::tokenizer_internal
+}  // namespace mneme::loader

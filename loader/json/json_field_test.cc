@@ -1,14 +1,15 @@
-#include "loader/tokenizer/json_field.h"
+#include "loader/json/json_field.h"
 
 #include <string>
 
 #include "gtest/gtest.h"
 #include "loader/json/json_document.h"
-#include "loader/tokenizer/json_for_test.h"
-#include "loader/tokenizer/message.h"
+#include "loader/json/json_for_test.h"
 
-namespace mneme::loader::tokenizer_internal {
+namespace mneme::loader {
 namespace {
+
+std::string MessageOf(const absl::Status& status) { return std::string(status.message()); }
 
 TEST(JsonFieldTest, ErrorsNameFileFieldAndValue) {
   const ParsedJson json(R"({"a":[{"b":"text"},{"b":7}]})");
@@ -30,7 +31,7 @@ TEST(JsonFieldTest, UnknownMembersThatAreOffAreNone) {
   for (const char* value : {"true", "1", "-1", "0.5", "\" \"", "[0]", "{\"x\":null}"}) {
     const ParsedJson json("{\"a\":1,\"b\":" + std::string(value) + "}");
     EXPECT_NE(MessageOf(json.field().OnlyMembers({"a"})).find("unknown member \"b\""),
-              std::string_view::npos)
+              std::string::npos)
         << value;
   }
 }
@@ -47,17 +48,15 @@ TEST(JsonFieldTest, ShowsAnObjectsFirstMembers) {
 }
 
 TEST(JsonFieldTest, ReadsWithinLimits) {
-  const ParsedJson json(R"({"i":5,"neg":-1,"f":5.0,"s":"ab","c":"é","n":null})");
+  const ParsedJson json(R"({"i":5,"neg":-1,"f":5.0,"n":null})");
   const JsonField root = json.field();
   EXPECT_EQ(*root.Member("i").Integer(5), 5);
   EXPECT_FALSE(root.Member("i").Integer(4).ok());
   EXPECT_FALSE(root.Member("neg").Integer(5).ok());
   EXPECT_FALSE(root.Member("f").Integer(5).ok());
-  EXPECT_EQ(*root.Member("c").Character(), char32_t{0xE9});
-  EXPECT_FALSE(root.Member("s").Character().ok());
   EXPECT_TRUE(*root.Member("n").BoolOr(true));
   EXPECT_FALSE(root.Member("n").Bool().ok());
 }
 
 }  // namespace
-}  // namespace mneme::loader::tokenizer_internal
+}  // namespace mneme::loader
