@@ -125,6 +125,25 @@ absl::Status CheckConfig(const std::string& directory, const Manifest& manifest)
       copy->bytes, " with hash ", copy->hash, "; a changed config is converted anew"));
 }
 
+// Tokenizer and defaults of generation are part of what is served; their contents are checked by
+// `inspect --verify` alone.
+absl::Status CheckCopies(const std::string& directory, const Manifest& manifest) {
+  for (const auto& copy : manifest.copies) {
+    if (copy.name == manifest.config) continue;
+    const std::string path = absl::StrCat(directory, "/", copy.name);
+    const absl::StatusOr<OpenFile> file = OpenFile::Open(path);
+    if (!file.ok()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(std::string(file.status().message()), "; ", kManifestName, " lists it with ",
+                       copy.bytes, " bytes, and the same `mneme convert` again copies it"));
+    }
+    if (file->bytes() == copy.bytes) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        path, ": has ", file->bytes(), " bytes, the one that was converted had ", copy.bytes));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool IsNative(const std::string& directory) {
@@ -135,6 +154,7 @@ absl::StatusOr<NativeCheckpoint> OpenNative(const std::string& directory) {
   absl::StatusOr<Manifest> manifest = Manifest::Read(directory);
   if (!manifest.ok()) return manifest.status();
   if (absl::Status status = CheckConfig(directory, *manifest); !status.ok()) return status;
+  if (absl::Status status = CheckCopies(directory, *manifest); !status.ok()) return status;
   auto files = NativeFiles::Open(directory, *manifest);
   if (!files.ok()) return files.status();
   absl::StatusOr<WeightSources> weights =
