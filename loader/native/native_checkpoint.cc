@@ -11,6 +11,7 @@
 #include "loader/files/mapped_file.h"
 #include "loader/native/checksum.h"
 #include "loader/native/journal.h"
+#include "loader/native/native_folder.h"
 #include "loader/pack/served_form.h"
 #include "loader/safetensors/safetensors.h"
 #include "loader/text/text.h"
@@ -126,9 +127,7 @@ absl::Status CheckConfig(const std::string& directory, const Manifest& manifest)
 
 }  // namespace
 
-bool IsNative(const std::string& directory) {
-  return FileExists(absl::StrCat(directory, "/", kManifestName));
-}
+bool IsNative(const std::string& directory) { return HasNativeManifest(directory); }
 
 absl::StatusOr<NativeCheckpoint> OpenNative(const std::string& directory) {
   const std::string path = absl::StrCat(directory, "/", kManifestName);
