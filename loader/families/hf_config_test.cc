@@ -141,7 +141,8 @@ TEST(HfConfigTest, Windows) {
   EXPECT_THAT(Parse(kMixtral, {{"sliding_window", "null"}}).attention.windows, IsEmpty());
   EXPECT_THAT(Error(kMixtral, {{"sliding_window", "0"}}), HasSubstr("sliding_window: 0 is not in"));
   EXPECT_THAT(Parse(kOlmoe, {{"sliding_window", "null"}}).attention.windows, IsEmpty());
-  EXPECT_THAT(Error(kOlmoe, {{"sliding_window", "9"}}), HasSubstr("sliding_window: 9: OLMoE has no sliding window"));
+  EXPECT_THAT(Error(kOlmoe, {{"sliding_window", "9"}}),
+              HasSubstr("sliding_window: 9: OLMoE has no sliding window"));
 
   const Keys used = {{"use_sliding_window", "true"}, {"sliding_window", "9"}};
   EXPECT_THAT(Parse(kQwen3, {{"sliding_window", "9"}}).attention.windows, IsEmpty());

@@ -39,8 +39,12 @@ absl::StatusOr<FileState> ReadFileState(const std::string& path) {
 }
 
 absl::Status CheckSameState(const FileState& then, const char* since) {
-  const absl::StatusOr<FileState> now = ReadFileState(then.path);
+  absl::StatusOr<FileState> now = ReadFileState(then.path);
   if (!now.ok()) return now.status();
+  if (then.inode == 0) {
+    now->device = then.device;
+    now->inode = 0;
+  }
   if (*now == then) return absl::OkStatus();
   std::string difference;
   if (now->bytes != then.bytes) {

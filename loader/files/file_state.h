@@ -17,7 +17,8 @@ struct FileState {
   int64_t bytes = 0;
   int64_t modified_seconds = 0;  // since 1970, UTC
   int64_t modified_nanos = 0;
-  // Together one file of the machine, by whatever name.
+  // Together one file of the machine, by whatever name, for as long as somebody has it open or
+  // mapped: some network file systems number files anew that nobody has. inode 0: not known.
   uint64_t device = 0;
   uint64_t inode = 0;
 
@@ -31,7 +32,8 @@ FileState StateOf(const std::string& path, const struct stat& status);
 absl::StatusOr<FileState> ReadFileState(const std::string& path);
 
 // FAILED_PRECONDITION naming the file and both values when the path of `then` does not name the
-// same file any more, or it has another size or time; ReadFileState's error when it names none.
+// same file any more (where then.inode is known), or it has another size or time; ReadFileState's
+// error when it names none.
 // `since` ends the sentence: "since it was opened".
 absl::Status CheckSameState(const FileState& then, const char* since);
 

@@ -64,6 +64,8 @@ TEST_F(FileStateTest, AnotherFileOfTheSameSizeAndTimeIsNamed) {
   fs::rename(path_ + "2", path_);
   EXPECT_THAT(Change(), AllOf(HasSubstr(": was file "),
                               EndsWith(":" + std::to_string(ReadFileState(path_)->inode))));
+  state_.inode = 0;
+  EXPECT_EQ(Change(), "");
 }
 
 TEST_F(FileStateTest, WhatIsGoneIsNotFound) {

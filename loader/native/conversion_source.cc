@@ -126,7 +126,7 @@ class SourceReader {
     }
     const std::string config = checkpoint_.directory + "/" + checkpoint_.texts[0];
     if (checkpoint_.config_state.has_value()) {
-      Keep(*checkpoint_.config_state);
+      KeepClosed(*checkpoint_.config_state);
     } else if (absl::Status status = KeepPresent(config); !status.ok()) {
       return status;
     }
@@ -140,8 +140,13 @@ class SourceReader {
   }
   absl::Status KeepPresent(const std::string& path) {
     absl::StatusOr<FileState> state = ReadFileState(path);
-    if (state.ok()) Keep(*std::move(state));
+    if (state.ok()) KeepClosed(*std::move(state));
     return state.status();
+  }
+  // Of a file that is not mapped: it may be numbered anew, and copies are compared by their hash.
+  void KeepClosed(FileState state) {
+    state.inode = 0;
+    Keep(std::move(state));
   }
   void Keep(FileState state) {
     states_.emplace(BaseName(state.path), state);

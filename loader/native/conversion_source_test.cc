@@ -2,6 +2,9 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -132,6 +135,42 @@ TEST_F(ConversionSourceTest, AConfigThatIsNotTheOneThatWasReadIsRefused) {
   std::ofstream(folder_ + "/config.yaml", std::ios::app) << "# more\n";
   EXPECT_EQ(Refusal(checkpoint),
             folder_ + "/config.yaml: has changed since it was read: had 7 bytes, has 14");
+}
+
+// One tensor in each of many files.
+class ManyFiles : public TensorFiles {
+ public:
+  ManyFiles(const std::string& folder, int count) {
+    for (int i = 0; i < count; ++i) {
+      const std::string path = folder + "/" + std::to_string(i) + ".safetensors";
+      if (!fs::exists(path)) std::ofstream(path) << "x";
+      const std::string name = std::to_string(i);
+      tensors_[name] = {.name = name, .file = path, .shape = {0}, .bytes = {}};
+    }
+  }
+  const std::map<std::string, StoredTensor>& tensors() const override { return tensors_; }
+  int64_t file_bytes() const override { return 0; }
+  void DropPages(std::span<const uint8_t>) const override {}
+
+ private:
+  std::map<std::string, StoredTensor> tensors_;
+};
+
+TEST_F(ConversionSourceTest, AsManyFilesAsAManifestListsAreConverted) {
+  Checkpoint checkpoint;
+  checkpoint.directory = folder_;
+  checkpoint.files = std::make_shared<ManyFiles>(folder_, 65'535);
+  const auto source = ReadConversionSource(checkpoint);  // and the config
+  ASSERT_TRUE(source.ok()) << source.status();
+  Journal journal;
+  journal.conversion = std::string(32, '0');
+  journal.source = source->files;
+  journal.shard_bytes = 1;
+  const auto parsed = Journal::Parse(journal.Print(), "j.json");
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->source.size(), 65'536u);
+  checkpoint.files = std::make_shared<ManyFiles>(folder_, 65'536);
+  EXPECT_EQ(Refusal(checkpoint), folder_ + ": has 65537 files to convert; at most 65536 can be");
 }
 
 TEST_F(ConversionSourceTest, WhatAManifestCannotHoldIsRefused) {
