@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <optional>
@@ -53,14 +54,20 @@ int RunConvert(const Invocation& invocation) {
       "stopped goes on where it was when the same command is run again.");
   flags.Add("dtype", &dtype, "stored|bf16|f32",
             "Matrices and tables as they are stored, rounded to bf16, or widened to f32.");
-  flags.Add("shard-mb", &shard_mb, {loader::kLeastShardBytes >> 20, loader::kMostShardBytes >> 20},
-            "MB", "The largest file, in 2^20 bytes: what is written again after a crash.");
+  flags.Add(
+      "shard-mb", &shard_mb, {loader::kLeastShardBytes >> 20, loader::kMostShardBytes >> 20}, "MB",
+      "The largest file, in 2^20 bytes: what is written again after a crash. A matrix "
+      "of one expert, or a few rows, of more bytes than this have a larger file of their own.");
   flags.Add("ignore-config-key", &ignored, "KEY",
             "A key of the config that Mneme does not know and that changes nothing.");
   int exit_status = 0;
   if (!ParseFlags(invocation, &flags, 2, &exit_status)) return exit_status;
   if (flags.positionals().size() != 2) {
     invocation.err << "mneme convert: IN and OUT are needed, two folders" << std::endl;
+    return kExitUsage;
+  }
+  if (std::find(ignored.begin(), ignored.end(), "") != ignored.end()) {
+    invocation.err << "mneme convert: --ignore-config-key: '' is no key" << std::endl;
     return kExitUsage;
   }
   const std::optional<Manifest::DType> parsed = ParseDType(dtype);
@@ -86,6 +93,10 @@ int RunConvert(const Invocation& invocation) {
   if (!report.ok()) return Fail(invocation, "convert", report.status());
   if (report->complete_before) {
     invocation.err << "mneme convert: " << out << ": was complete already" << std::endl;
+    for (const std::string& name : report->renewed) {
+      invocation.err << "mneme convert: " << out << "/" << name
+                     << ": was missing or changed, and is copied again" << std::endl;
+    }
   } else if (report->shards_before > 0) {
     invocation.err << "mneme convert: " << report->shards_before << " of " << report->shards
                    << " shards were finished before" << std::endl;

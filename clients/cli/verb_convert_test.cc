@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -37,6 +38,8 @@ TEST(ConvertTest, CommandLinesThatCannotBeAreRefused) {
             "mneme convert: --dtype: 'f16' is none of stored, bf16, f32\n");
   EXPECT_EQ(Mneme({"convert", "a", "b", "--shard-mb=3"}).err,
             "mneme convert: --shard-mb: 3 is not in [4, 4096]\n");
+  EXPECT_EQ(Mneme({"convert", "a", "b", "--ignore-config-key", ""}).err,
+            "mneme convert: --ignore-config-key: '' is no key\n");
   EXPECT_EQ(Mneme({"inspect", "--model", kModel, "--verify", kModel}).err,
             "mneme inspect: --model and --verify do not go together\n");
   const Outcome missing = Mneme({"convert", "/nowhere", "/nowhere/at/all"});
@@ -51,9 +54,13 @@ TEST(ConvertTest, ConvertsAndChecksTheDemoModel) {
   EXPECT_THAT(first.out, HasSubstr(out + ": 1 shard, "));
   EXPECT_THAT(Mneme({"convert", kModel, out, "--dtype=f32"}).err,
               HasSubstr(out + ": was complete already"));
+  std::filesystem::remove(out + "/config.yaml");
+  EXPECT_THAT(Mneme({"convert", kModel, out, "--dtype=f32"}).err,
+              HasSubstr(out + "/config.yaml: was missing or changed, and is copied again"));
   const Outcome other = Mneme({"convert", kModel, out});
   EXPECT_EQ(other.exit_status, kExitFailed);
-  EXPECT_THAT(other.err, HasSubstr("holds another conversion"));
+  EXPECT_THAT(other.err, HasSubstr("holds another conversion: --dtype: f32 when it was converted, "
+                                   "stored now"));
   const Outcome checked = Mneme({"inspect", "--verify", out, "--json"});
   EXPECT_EQ(checked.exit_status, 0) << checked.err;
   EXPECT_EQ(Json::parse(checked.out)["differences"], 0);

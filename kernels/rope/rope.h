@@ -45,10 +45,17 @@ Traffic RopeTraffic(const RopeArgs& args);
 // f_i = theta^(−2i / head_dim), 0 <= i < head_dim / 2, in float32 as the trainers have them.
 std::vector<float> RopeFrequencies(float theta, int64_t head_dim);
 
-// Fills cos and sin, both [positions, frequencies.size()] without gaps: scale times the cosine and
-// the sine of p·f_i, the angle rounded to float32 as the trainers have it.
-void FillRopeTables(std::span<const float> frequencies, float scale, int64_t positions, float* cos,
-                    float* sin);
+// Rows of a table.
+struct RopePositions {
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
+// Fills cos and sin, both [positions.count, frequencies.size()] without gaps: scale times the
+// cosine and the sine of p·f_i for p = first, first + 1, …, the angle rounded to float32 as the
+// trainers have it.
+void FillRopeTables(std::span<const float> frequencies, float scale, RopePositions positions,
+                    float* cos, float* sin);
 
 }  // namespace mneme::kernels
 

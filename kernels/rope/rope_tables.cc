@@ -13,9 +13,9 @@ std::vector<float> RopeFrequencies(float theta, int64_t head_dim) {
   return frequencies;
 }
 
-void FillRopeTables(std::span<const float> frequencies, float scale, int64_t positions, float* cos,
-                    float* sin) {
-  for (int64_t p = 0; p < positions; ++p) {
+void FillRopeTables(std::span<const float> frequencies, float scale, RopePositions positions,
+                    float* cos, float* sin) {
+  for (int64_t p = positions.first; p < positions.first + positions.count; ++p) {
     for (const float frequency : frequencies) {
       const float angle = static_cast<float>(p) * frequency;
       *cos++ = scale * std::cos(angle);

@@ -30,7 +30,8 @@ struct Problem {
     const int64_t half = head_dim / 2;
     cos.resize(static_cast<size_t>(kPositions * half));
     sin.resize(cos.size());
-    FillRopeTables(RopeFrequencies(10000.0f, head_dim), 1.0f, kPositions, cos.data(), sin.data());
+    FillRopeTables(RopeFrequencies(10000.0f, head_dim), 1.0f, {0, kPositions}, cos.data(),
+                   sin.data());
     for (int64_t t = 0; t < tokens; ++t) {
       positions.push_back(static_cast<int32_t>((t * 37 + 5) % kPositions));
     }
@@ -129,7 +130,7 @@ TEST(RopeTest, TablesHoldTheAnglesOfTheDefinition) {
   std::vector<float> cos(100 * 4);
   std::vector<float> sin(100 * 4);
   constexpr float kScale = 1.25f;
-  FillRopeTables(RopeFrequencies(500000.0f, kHead), kScale, 100, cos.data(), sin.data());
+  FillRopeTables(RopeFrequencies(500000.0f, kHead), kScale, {0, 100}, cos.data(), sin.data());
   for (int64_t p = 0; p < 100; ++p) {
     for (int64_t i = 0; i < 4; ++i) {
       const double f = std::pow(500000.0, -2.0 * static_cast<double>(i) / kHead);

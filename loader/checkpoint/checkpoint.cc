@@ -132,6 +132,9 @@ absl::StatusOr<FamilyModel> InspectFolder(const InspectOptions& options, Checkpo
     const std::string path = absl::StrCat(directory, "/", name);
     if (!FileExists(path)) continue;
     checkpoint->texts = {name};
+    absl::StatusOr<FileState> state = ReadFileState(path);
+    if (!state.ok()) return state.status();
+    checkpoint->config_state = *std::move(state);
     return path.ends_with(".yaml") ? InspectOlmoFolder(path, options, checkpoint)
                                    : InspectHfFolder(path, options, checkpoint);
   }

@@ -5,6 +5,7 @@
 #define MNEME_LOADER_CHECKPOINT_CHECKPOINT_H_
 
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "loader/checkpoint/stored_tensor.h"
 #include "loader/checkpoint/weight_source.h"
 #include "loader/families/generation_config.h"
+#include "loader/files/file_state.h"
 #include "loader/model/model_description.h"
 #include "loader/model/weight_role.h"
 
@@ -29,6 +31,8 @@ struct Checkpoint {
   // Files of the folder, beside those of tensors, whose texts say what the model is: its config,
   // a native checkpoint's manifest.
   std::vector<std::string> texts = {"config.yaml"};
+  // Of its config, before it was read; none where it was not read from a file.
+  std::optional<FileState> config_state = {};
   ModelDescription model;
   GenerationDefaults generation;  // from its generation_config.json, if there is one
   WeightSources weights;

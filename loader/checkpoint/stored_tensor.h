@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "loader/files/file_state.h"
+
 namespace mneme::loader {
 
 // Element types that files may hold. Models are served from kF32 and kBf16 weights (and integer
@@ -57,6 +59,8 @@ class TensorFiles {
   // Gives back the memory behind `part` of a tensor's bytes where it is a mapped file's (it is read
   // again when touched); does nothing where it is not.
   virtual void DropPages(std::span<const uint8_t> part) const = 0;
+  // Of each mapped file, when it was opened, in the order of their paths; empty where none is.
+  virtual std::vector<FileState> states() const { return {}; }
 };
 
 }  // namespace mneme::loader

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "loader/families/config_fields.h"
+#include "loader/families/eos_token_ids.h"
 #include "loader/families/json_config.h"
 #include "loader/files/mapped_file.h"
 
@@ -19,8 +20,6 @@ using Kind = ConfigValue::Kind;
 // Published ones have a few hundred bytes.
 constexpr int64_t kMaxFileBytes = int64_t{1} << 20;
 constexpr int64_t kMaxInt = std::numeric_limits<int32_t>::max();
-// Published models have one to three.
-constexpr size_t kMaxEosIds = 64;
 constexpr double kMaxFloat = std::numeric_limits<float>::max();
 
 // Keys that change the text, are not served, and are numbers; `off` changes nothing.
@@ -140,14 +139,8 @@ std::optional<int32_t> Int32(const char* name, int64_t min, ConfigFields& fields
 
 void ReadEos(ConfigFields& fields, ModelDescription* model) {
   if (!fields.has("eos_token_id") || fields.is_null("eos_token_id")) return;
-  const std::vector<int64_t> ids =
-      fields.IntOrList("eos_token_id", {std::numeric_limits<int32_t>::min(), kMaxInt});
+  const std::vector<int64_t> ids = ReadEosTokenIds(std::numeric_limits<int32_t>::min(), fields);
   if (!fields.status().ok()) return;
-  if (ids.size() > kMaxEosIds) {
-    fields.Refuse("eos_token_id",
-                  absl::StrCat(ids.size(), " ids, at most ", kMaxEosIds, " are read"));
-    return;
-  }
   model->eos_token_ids.clear();
   std::vector<int64_t> ignored;
   for (const int64_t id : ids) {

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "loader/families/config_fields.h"
+#include "loader/families/eos_token_ids.h"
 #include "loader/families/hf_rope.h"
 #include "loader/families/json_config.h"
 #include "loader/text/text.h"
@@ -190,9 +192,10 @@ class Reader {
     const char* other = "num_local_experts";
     if (Is(kQwen2) || !fields_.has(other)) return Size("num_experts", kMaxExperts);
     const int64_t count = Size(other, kMaxExperts);
-    if (fields_.has("num_experts") &&
-        fields_.Int("num_experts", count, {1, kMaxExperts}) != count) {
-      fields_.Refuse("num_experts", absl::StrCat("is not the same as num_local_experts ", count));
+    const int64_t other_count = fields_.Int("num_experts", count, {1, kMaxExperts});
+    if (other_count != count) {
+      fields_.Refuse("num_experts",
+                     absl::StrCat(other_count, " is not the same as num_local_experts ", count));
     }
     return count;
   }
@@ -215,10 +218,15 @@ class Reader {
 
   void ReadDenseBlocks(MoeDescription* moe) {
     const int64_t step = fields_.Int("decoder_sparse_step", 1, {1, kMaxLayers});
-    const std::vector<int64_t> dense = fields_.IntList("mlp_only_layers", {0, kMaxLayers});
+    const std::vector<int64_t> listed = fields_.IntList("mlp_only_layers", {0, kMaxLayers});
+    if (static_cast<int64_t>(listed.size()) > kMaxLayers) {
+      fields_.Refuse("mlp_only_layers", absl::StrCat("has ", listed.size(), " entries; at most ",
+                                                     kMaxLayers, " are read"));
+      return;
+    }
+    const std::set<int64_t> dense(listed.begin(), listed.end());
     for (int64_t block = 0; block < model_.layers; ++block) {
-      const bool listed = std::find(dense.begin(), dense.end(), block) != dense.end();
-      if (listed || (block + 1) % step != 0) moe->dense_blocks.push_back(block);
+      if (dense.contains(block) || (block + 1) % step != 0) moe->dense_blocks.push_back(block);
     }
     model_.ffn.hidden = Size("intermediate_size", kMaxHidden);
   }
@@ -230,10 +238,12 @@ class Reader {
   void ReadWindows() {
     const char* key = "sliding_window";
     if (Is(kOlmoe)) {
-      if (fields_.has(key) && !fields_.is_null(key)) {
-        fields_.Refuse(key, "OLMoE has no sliding window");
+      using Bounds = std::numeric_limits<int64_t>;
+      const std::optional<int64_t> window =
+          fields_.OptionalInt(key, {Bounds::min(), Bounds::max()});
+      if (window.has_value()) {
+        fields_.Refuse(key, absl::StrCat(*window, ": OLMoE has no sliding window"));
       }
-      fields_.Ignore(key);
       return;
     }
     if (Is(kMixtral)) {
@@ -298,7 +308,7 @@ class Reader {
   }
 
   void ReadTokenIds() {
-    for (const int64_t id : fields_.IntOrList("eos_token_id", {-1, kMaxTokenId})) {
+    for (const int64_t id : ReadEosTokenIds(-1, fields_)) {
       if (const auto eos = TokenId("eos_token_id", id)) model_.eos_token_ids.push_back(*eos);
     }
     const int64_t pad = fields_.OptionalInt("pad_token_id", {-1, kMaxTokenId}).value_or(-1);

@@ -141,7 +141,8 @@ TEST(HfConfigTest, Windows) {
   EXPECT_THAT(Parse(kMixtral, {{"sliding_window", "null"}}).attention.windows, IsEmpty());
   EXPECT_THAT(Error(kMixtral, {{"sliding_window", "0"}}), HasSubstr("sliding_window: 0 is not in"));
   EXPECT_THAT(Parse(kOlmoe, {{"sliding_window", "null"}}).attention.windows, IsEmpty());
-  EXPECT_THAT(Error(kOlmoe, {{"sliding_window", "9"}}), HasSubstr("sliding_window: OLMoE has no"));
+  EXPECT_THAT(Error(kOlmoe, {{"sliding_window", "9"}}),
+              HasSubstr("sliding_window: 9: OLMoE has no sliding window"));
 
   const Keys used = {{"use_sliding_window", "true"}, {"sliding_window", "9"}};
   EXPECT_THAT(Parse(kQwen3, {{"sliding_window", "9"}}).attention.windows, IsEmpty());
@@ -187,11 +188,13 @@ TEST(HfConfigTest, RefusesByName) {
       {"head_dim", "16", "head_dim: 16 is not hidden_size / num_attention_heads 8"},
       {"num_experts", "", "num_experts: is missing"},
       {"num_experts", "2000", "num_experts: 2000 is not in [1, 1024]"},
-      {"num_local_experts", "5", "num_experts: is not the same as num_local_experts 5"},
+      {"num_local_experts", "5", "num_experts: 16 is not the same as num_local_experts 5"},
       {"num_experts_per_tok", "17", "num_experts_per_tok: 17 is more than the 16 experts"},
       {"intermediate_size", "", "intermediate_size: is missing"},
       {"partial_rotary_factor", "0.5", "partial_rotary_factor: 0.5 is not served"},
       {"layer_types", "[]", "layer_types: unknown key"},
+      {"sliding_window", "4096", "sliding_window: 4096: OLMoE has no sliding window"},
+      {"sliding_window", "true", "sliding_window: expected a whole number, not \"true\""},
       {"logit_scale", "2.0",
        "logit_scale: unknown key; if it changes nothing, "
        "--ignore-config-key \"logit_scale\" accepts it"},
@@ -211,6 +214,24 @@ TEST(HfConfigTest, RefusesByName) {
               HasSubstr("shared_expert_intermediate_size: is missing"));
   // A key of another family.
   EXPECT_THAT(Error(kMixtral, {{"clip_qkv", "1.0"}}), HasSubstr("clip_qkv: unknown key"));
+}
+
+// [7, 7, …] of so many.
+std::string Sevens(int count) {
+  std::string list = "[7";
+  for (int i = 1; i < count; ++i) list += ",7";
+  return list + "]";
+}
+
+TEST(HfConfigTest, ListsAreBounded) {
+  EXPECT_EQ(Parse(kOlmoe, {{"eos_token_id", Sevens(64)}}).eos_token_ids.size(), 64u);
+  EXPECT_EQ(Error(kOlmoe, {{"eos_token_id", Sevens(65)}}),
+            "config.json: eos_token_id: 65 ids, at most 64 are read");
+  EXPECT_THAT(Parse(kQwen3, {{"mlp_only_layers", "[3, 0, 3]"}}).moe->dense_blocks,
+              ElementsAre(0, 3));
+  Parse(kQwen3, {{"mlp_only_layers", Sevens(4096)}});
+  EXPECT_EQ(Error(kQwen3, {{"mlp_only_layers", Sevens(4097)}}),
+            "config.json: mlp_only_layers: has 4097 entries; at most 4096 are read");
 }
 
 TEST(HfConfigTest, HarmlessKeysAreAccepted) {

@@ -143,6 +143,20 @@ std::string TypeOf(ConfigFields& fields) {
   return type;
 }
 
+// Keys of the object that are known and were to be ignored.
+void RefuseIgnored(const std::string& object, const std::set<std::string>& ignored,
+                   ConfigFields& fields) {
+  const std::set<std::string> unread = fields.Unread();
+  const std::string prefix = object + ".";
+  for (const std::string& key : ignored) {
+    if (!key.starts_with(prefix)) continue;
+    const std::string inner = key.substr(prefix.size());
+    if (fields.has(inner) && !unread.contains(inner)) {
+      fields.Refuse(inner, "--ignore-config-key: this key is read, it cannot be ignored");
+    }
+  }
+}
+
 }  // namespace
 
 absl::Status ReadHfRope(const std::string& file, const JsonConfig& config, double theta,
@@ -199,6 +213,7 @@ absl::Status ReadHfRope(const std::string& file, const JsonConfig& config, doubl
     fields.Refuse(key, absl::StrCat("unknown key; if it changes nothing, --ignore-config-key ",
                                     name, ".", Quote(key), " accepts it"));
   }
+  RefuseIgnored(name, ignored, fields);
   return fields.status();
 }
 

@@ -45,6 +45,16 @@ std::vector<float> Frequencies(const RopeDescription& rope, int64_t head_dim) {
                                   : rope.frequencies;
 }
 
+TEST(HfRopeTest, AKeyThatIsReadCannotBeIgnored) {
+  const std::string linear = R"("rope_scaling": {"type": "linear", "factor": 2.0, "extra": 1})";
+  EXPECT_EQ(Error(linear, {"rope_scaling.extra"}), "");
+  EXPECT_EQ(Error(linear, {"rope_scaling.extra", "rope_scaling.factor"}),
+            "c.json: rope_scaling.factor: --ignore-config-key: this key is read, it cannot be "
+            "ignored");
+  EXPECT_EQ(Error(linear, {"rope_scaling.extra", "rope_scaling.none", "rope_parameters.factor"}),
+            "");
+}
+
 // The reference implementation's, of every golden config.
 TEST(HfRopeTest, FrequenciesAreTheReferences) {
   for (const char* name :

@@ -61,8 +61,7 @@ absl::StatusOr<OpenFile> OpenFile::Open(const std::string& path, Link link) {
   if (!S_ISREG(status.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": not a regular file"));
   }
-  file.path_ = path;
-  file.bytes_ = status.st_size;
+  file.state_ = StateOf(path, status);
   return file;
 }
 
@@ -70,8 +69,7 @@ OpenFile::OpenFile(OpenFile&& other) noexcept { *this = std::move(other); }
 
 OpenFile& OpenFile::operator=(OpenFile&& other) noexcept {
   std::swap(fd_, other.fd_);
-  std::swap(path_, other.path_);
-  std::swap(bytes_, other.bytes_);
+  std::swap(state_, other.state_);
   return *this;
 }
 
@@ -89,6 +87,7 @@ absl::StatusOr<MappedFile> MappedFile::Map(const OpenFile& file) {
   absl::StatusOr<MappedRange> range = MappedRange::Map({{&file, 0, file.bytes()}});
   if (!range.ok()) return range.status();
   MappedFile mapped;
+  mapped.state_ = file.state();
   mapped.range_ = *std::move(range);
   return mapped;
 }

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "loader/files/file_state.h"
 #include "loader/files/mapping_registry.h"
 
 namespace mneme::loader {
@@ -29,14 +30,14 @@ class OpenFile {
   OpenFile& operator=(const OpenFile&) = delete;
   ~OpenFile();
 
-  const std::string& path() const { return path_; }
-  int64_t bytes() const { return bytes_; }  // when it was opened
+  const std::string& path() const { return state_.path; }
+  int64_t bytes() const { return state_.bytes; }  // when it was opened
+  const FileState& state() const { return state_; }
   int descriptor() const { return fd_; }
 
  private:
   int fd_ = -1;
-  std::string path_;
-  int64_t bytes_ = 0;
+  FileState state_;  // when it was opened
 };
 
 // Pieces of files in one range of addresses: what a writer had to spread over several files is read
@@ -96,8 +97,11 @@ class MappedFile {
   // What is read from the disk from now on comes in pieces of 2 MiB where the system can do that,
   // which then are huge pages: for files that are read in address order.
   void ReadInHugePages() const;
+  // Of the file that is mapped, when it was opened.
+  const FileState& state() const { return state_; }
 
  private:
+  FileState state_;
   MappedRange range_;
 };
 

@@ -1,31 +1,25 @@
 // Invariants, at every moment of a conversion:
 // 1. A shard has its own name only when it is complete and on the disk; the journal lists it only
 //    then. Killed between the two, the shard is written again: one shard at most.
-// 2. The manifest has its name only when all shards and copies have theirs, and the journal is
-//    removed only then.
+// 2. The manifest has its name only when all shards and copies have theirs and the source was seen
+//    to be what it was when it was opened; the journal is removed only then.
 // 3. What is written depends on the checkpoint and the options alone: no times, no host, no order
 //    of threads.
 #include "loader/native/convert.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <deque>
-#include <filesystem>
-#include <map>
 #include <set>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "loader/checkpoint/file_identity.h"
 #include "loader/files/mapped_file.h"
 #include "loader/native/checksum.h"
+#include "loader/native/conversion_source.h"
 #include "loader/native/journal.h"
 #include "loader/native/output_file.h"
 #include "loader/native/output_folder.h"
@@ -35,42 +29,19 @@
 namespace mneme::loader {
 namespace {
 
-// Of a config or a tokenizer; the largest published tokenizers have some 30 MB.
-constexpr int64_t kMostCopiedBytes = int64_t{256} << 20;
-// Besides the config, where they are there.
-constexpr const char* kCopiedNames[] = {"generation_config.json", "tokenizer.json"};
-
-// "2026-01-31T23:59:59.123456789Z"
-absl::StatusOr<std::string> ModifiedTime(const std::string& path) {
-  struct stat status;
-  if (stat(path.c_str(), &status) != 0) {
-    return absl::NotFoundError(absl::StrCat(path, ": cannot stat: ", std::strerror(errno)));
-  }
-  std::tm utc{};
-  gmtime_r(&status.st_mtim.tv_sec, &utc);
-  char text[64];
-  const size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-  std::snprintf(text + size, sizeof text - size, ".%09ldZ", status.st_mtim.tv_nsec);
-  return std::string(text);
-}
-
 // The journal of a conversion that has not begun. Its name is what makes two conversions the same:
 // source, options and version.
-absl::StatusOr<Journal> Begin(const Checkpoint& checkpoint, const ConvertOptions& options) {
-  const absl::StatusOr<std::vector<FileIdentity>> files = IdentifyFiles(checkpoint);
-  if (!files.ok()) return files.status();
+Journal Begin(const ConversionSource& source, const std::set<std::string>& ignored,
+              const ConvertOptions& options) {
   Journal journal;
   std::string identity = absl::StrCat("mneme ", kNativeVersion, "\n");
-  for (const FileIdentity& file : *files) {
-    const auto modified = ModifiedTime(checkpoint.directory + "/" + file.name);
-    if (!modified.ok()) return modified.status();
-    journal.source.push_back({file.name, file.bytes, *modified, file.hash});
+  for (const JournalSource& file : source.files) {
     absl::StrAppend(&identity, file.name, " ", file.bytes, " ", file.hash, "\n");
   }
   absl::StrAppend(&identity, ManifestDTypeName(options.dtype), " ", options.shard_bytes, "\n");
-  const std::set<std::string>& ignored = checkpoint.options.ignored_config_keys;
   for (const std::string& key : ignored) absl::StrAppend(&identity, key, "\n");
   journal.conversion = WideChecksumOf(identity);
+  journal.source = source.files;
   journal.dtype = options.dtype;
   journal.ignored_config_keys = {ignored.begin(), ignored.end()};
   journal.shard_bytes = options.shard_bytes;
@@ -83,29 +54,50 @@ absl::Status Anew(const OutputFolder& folder, const std::string& difference) {
                    "; convert into another folder, or remove it to begin anew"));
 }
 
+int64_t BlocksOf(const ShardPiece& piece) {
+  return (piece.bytes + kChecksumBytes - 1) / kChecksumBytes;
+}
+
 // Whether the journal's checksums are as many as the plan has tensors.
 bool Fits(const ShardChecksums& checksums, const PlannedShard& shard) {
   size_t i = 0;
   for (const ShardPiece& piece : shard.pieces) {
     if (piece.weight < 0) continue;
-    const auto blocks = static_cast<size_t>((piece.bytes + kChecksumBytes - 1) / kChecksumBytes);
+    const auto blocks = static_cast<size_t>(BlocksOf(piece));
     if (i == checksums.size() || checksums[i++].size() != blocks) return false;
   }
   return i == checksums.size();
 }
 
-// Whether the file is there with the size and header that the plan has for it.
-bool IsThere(const std::string& path, const PlannedShard& shard) {
+// As many as the shard will have.
+ShardChecksums NoChecksums(const PlannedShard& shard) {
+  ShardChecksums checksums;
+  for (const ShardPiece& piece : shard.pieces) {
+    if (piece.weight < 0) continue;
+    checksums.emplace_back(static_cast<size_t>(BlocksOf(piece)), std::string(16, '0'));
+  }
+  return checksums;
+}
+
+// Whether the file is there with the size and header that the plan has for it. The system's error
+// where that cannot be told.
+absl::StatusOr<bool> IsThere(const std::string& path, const PlannedShard& shard) {
   const absl::StatusOr<MappedFile> file = MappedFile::Open(path);
-  if (!file.ok() || static_cast<int64_t>(file->bytes().size()) != shard.bytes) return false;
+  if (absl::IsNotFound(file.status())) return false;
+  if (!file.ok()) return file.status();
+  if (static_cast<int64_t>(file->bytes().size()) != shard.bytes) return false;
   return std::memcmp(file->bytes().data(), shard.header.data(), shard.header.size()) == 0;
 }
 
+// What a file takes, about: whole blocks of most file systems.
+int64_t DiskBytes(int64_t bytes) { return (bytes + 4095) / 4096 * 4096; }
+
 class Converter {
  public:
-  Converter(const Checkpoint& checkpoint, OutputFolder folder, Journal journal, ShardPlan plan,
-            const ConvertHooks& hooks)
+  Converter(const Checkpoint& checkpoint, ConversionSource source, OutputFolder folder,
+            Journal journal, ShardPlan plan, const ConvertHooks& hooks)
       : checkpoint_(checkpoint),
+        source_(std::move(source)),
         folder_(std::move(folder)),
         journal_(std::move(journal)),
         plan_(std::move(plan)),
@@ -117,18 +109,18 @@ class Converter {
     ConvertReport report{.conversion = journal_.conversion,
                          .shards = journal_.shards,
                          .bytes = plan_.bytes(),
-                         .shards_before = static_cast<int64_t>(journal_.finished.size())};
+                         .shards_before = static_cast<int64_t>(journal_.finished.size()),
+                         .renewed = {}};
+    absl::Status status;
     if (folder_.manifest().has_value()) {
       report.complete_before = true;
       report.shards_before = report.shards;
-      absl::Status status = RemoveJournal();
-      return status.ok() ? absl::StatusOr<ConvertReport>(report) : status;
+      status = CheckShards();
+      if (status.ok()) status = RenewCopies(&report.renewed);
+    } else {
+      status = MakeRoom();
+      if (status.ok()) status = Write();
     }
-    absl::Status status = Save();
-    if (status.ok()) status = Copy();
-    if (status.ok()) status = Reserve();
-    if (status.ok()) status = WriteShards();
-    if (status.ok()) status = WriteWholeFile(folder_.Path(kManifestName), MakeManifest().Print());
     if (status.ok()) status = RemoveJournal();
     if (!status.ok()) return status;
     return report;
@@ -142,25 +134,26 @@ class Converter {
       if (!difference.empty()) return Anew(folder_, difference);
     }
     if (folder_.manifest().has_value()) {
-      const std::string& there = folder_.manifest()->conversion;
-      if (there == journal_.conversion) return CheckComplete();
-      return Anew(folder_, absl::StrCat("conversion ", there, " is complete there, this one is ",
-                                        journal_.conversion));
+      const std::string difference = ManifestDifference(*folder_.manifest(), journal_);
+      return difference.empty() ? absl::OkStatus() : Anew(folder_, difference);
     }
     if (!folder_.journal().has_value()) return absl::OkStatus();
     for (const auto& [number, checksums] : folder_.journal()->finished) {
       const PlannedShard& shard = plan_.shards[static_cast<size_t>(number - 1)];
-      if (Fits(checksums, shard) && IsThere(folder_.Path(shard.file), shard)) {
-        journal_.finished[number] = checksums;
-      }
+      if (!Fits(checksums, shard)) continue;
+      const absl::StatusOr<bool> there = IsThere(folder_.Path(shard.file), shard);
+      if (!there.ok()) return there.status();
+      if (*there) journal_.finished[number] = checksums;
     }
     return absl::OkStatus();
   }
 
   // The manifest was written last: whatever is missing was taken away since.
-  absl::Status CheckComplete() {
+  absl::Status CheckShards() {
     for (const PlannedShard& shard : plan_.shards) {
-      if (IsThere(folder_.Path(shard.file), shard)) continue;
+      const absl::StatusOr<bool> there = IsThere(folder_.Path(shard.file), shard);
+      if (!there.ok()) return there.status();
+      if (*there) continue;
       return absl::FailedPreconditionError(absl::StrCat(
           folder_.Path(shard.file),
           ": is missing or another file, though the conversion was complete; remove the folder to "
@@ -169,7 +162,74 @@ class Converter {
     return absl::OkStatus();
   }
 
-  absl::Status Save() { return WriteWholeFile(folder_.Path(kJournalName), journal_.Print()); }
+  // Copies that are not what they were, once more.
+  absl::Status RenewCopies(std::vector<std::string>* renewed) {
+    for (const JournalSource& copy : source_.copies) {
+      const auto text = ReadSmallFile(folder_.Path(copy.name), kMostCopiedBytes);
+      if (text.ok() && ChecksumOf(*text) == copy.hash) continue;
+      if (!text.ok() && !absl::IsNotFound(text.status()) &&
+          !absl::IsInvalidArgument(text.status())) {
+        return text.status();
+      }
+      if (absl::Status status = CopyOne(copy); !status.ok()) return status;
+      renewed->push_back(copy.name);
+    }
+    return absl::OkStatus();
+  }
+
+  // Serving reads these names, whatever the manifest lists.
+  absl::Status CheckOthers() {
+    for (const std::string& name : NamesNotCopied(source_)) {
+      if (!FileExists(folder_.Path(name))) continue;
+      return absl::FailedPreconditionError(
+          absl::StrCat(folder_.Path(name), ": is not of this conversion, ", checkpoint_.directory,
+                       " has no such file; remove it"));
+    }
+    return absl::OkStatus();
+  }
+
+  // Before anything is written: that it can be, and will be read.
+  absl::Status MakeRoom() {
+    if (absl::Status status = CheckOthers(); !status.ok()) return status;
+    Journal complete = journal_;
+    int64_t needed = 0;
+    for (size_t i = 0; i < plan_.shards.size(); ++i) {
+      const PlannedShard& shard = plan_.shards[i];
+      const auto added = complete.finished.emplace(static_cast<int64_t>(i) + 1, NoChecksums(shard));
+      if (!added.second) continue;
+      // What a killed run reserved is not free, and would be counted as if it were somebody else's.
+      unlink((folder_.Path(shard.file) + kPartialSuffix).c_str());
+      unlink(folder_.Path(shard.file).c_str());
+      needed += DiskBytes(shard.bytes);
+    }
+    for (const JournalSource& copy : source_.copies) needed += DiskBytes(copy.bytes);
+    const std::string manifest = MakeManifest(complete).Print();
+    if (const auto parsed = Manifest::Parse(manifest, kManifestName); !parsed.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          checkpoint_.directory, ": cannot be converted: ", parsed.status().message()));
+    }
+    needed += DiskBytes(static_cast<int64_t>(manifest.size()));
+    needed += DiskBytes(static_cast<int64_t>(complete.Print().size()));
+    const int64_t free = FreeBytes(folder_.path());
+    sizes_ = absl::StrCat(needed, " bytes are needed, ", std::max<int64_t>(0, free), " are free");
+    if (free < 0 || free >= needed) return absl::OkStatus();
+    return absl::ResourceExhaustedError(absl::StrCat(folder_.path(), ": ", sizes_));
+  }
+
+  absl::Status Write() {
+    absl::Status status = WriteWholeFile(folder_.Path(kJournalName), journal_.Print());
+    for (const JournalSource& copy : source_.copies) {
+      if (status.ok()) status = CopyOne(copy);
+    }
+    if (status.ok()) status = Reserve();
+    if (status.ok()) status = WriteShards();
+    if (status.ok()) status = CheckUnchanged(source_);
+    if (status.ok()) {
+      status = WriteWholeFile(folder_.Path(kManifestName), MakeManifest(journal_).Print());
+    }
+    if (!absl::IsResourceExhausted(status)) return status;
+    return absl::ResourceExhaustedError(absl::StrCat(status.message(), "; ", sizes_));
+  }
 
   absl::Status RemoveJournal() {
     const std::string path = folder_.Path(kJournalName);
@@ -179,48 +239,26 @@ class Converter {
     return SyncFolder(folder_.path());
   }
 
-  absl::Status CopyOne(const std::string& name) {
-    const auto text = ReadSmallFile(checkpoint_.directory + "/" + name, kMostCopiedBytes);
+  absl::Status CopyOne(const JournalSource& copy) {
+    const std::string path = checkpoint_.directory + "/" + copy.name;
+    const auto text = ReadSmallFile(path, kMostCopiedBytes);
     if (!text.ok()) return text.status();
-    copies_.push_back({name, static_cast<int64_t>(text->size()), ChecksumOf(*text)});
-    return WriteWholeFile(folder_.Path(name), *text);
-  }
-
-  absl::Status Copy() {
-    if (absl::Status status = CopyOne(checkpoint_.texts[0]); !status.ok()) return status;
-    for (const char* name : kCopiedNames) {
-      if (!FileExists(checkpoint_.directory + "/" + name)) continue;
-      if (absl::Status status = CopyOne(name); !status.ok()) return status;
+    if (const std::string hash = ChecksumOf(*text); hash != copy.hash) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(path, ": has changed since it was read: had ", copy.bytes,
+                       " bytes with hash ", copy.hash, ", has ", text->size(), " with ", hash));
     }
-    return absl::OkStatus();
+    return WriteWholeFile(folder_.Path(copy.name), *text);
   }
 
-  // Makes room for all shards that are to be written, before the first byte of one is.
+  // Allocates all shards that are to be written, before the first byte of one is.
   absl::Status Reserve() {
-    int64_t needed = 0;
-    std::vector<size_t> open;
     for (size_t i = 0; i < plan_.shards.size(); ++i) {
       if (journal_.finished.count(static_cast<int64_t>(i) + 1) != 0) continue;
-      // What a killed run reserved is not free, and would be counted as if it were somebody else's.
-      unlink((folder_.Path(plan_.shards[i].file) + kPartialSuffix).c_str());
-      unlink(folder_.Path(plan_.shards[i].file).c_str());
-      needed += plan_.shards[i].bytes;
-      open.push_back(i);
-    }
-    const int64_t free = FreeBytes(folder_.path());
-    const std::string sizes =
-        absl::StrCat(needed, " bytes are needed, ", std::max<int64_t>(0, free), " are free");
-    if (free >= 0 && free < needed) {
-      return absl::ResourceExhaustedError(absl::StrCat(folder_.path(), ": ", sizes));
-    }
-    for (const size_t i : open) {
       if (Stopped()) return absl::CancelledError(folder_.path() + ": stopped");
       const PlannedShard& shard = plan_.shards[i];
       absl::StatusOr<OutputFile> file = OutputFile::Create(folder_.Path(shard.file), shard.bytes);
-      if (!file.ok()) {
-        return absl::Status(file.status().code(),
-                            absl::StrCat(file.status().message(), "; ", sizes));
-      }
+      if (!file.ok()) return file.status();
       file->Suspend();
       files_.push_back(*std::move(file));
     }
@@ -228,6 +266,8 @@ class Converter {
   }
 
   absl::Status WriteShards() {
+    absl::StatusOr<AppendedFile> journal = AppendedFile::Open(folder_.Path(kJournalName));
+    if (!journal.ok()) return journal.status();
     WeightRows rows(checkpoint_, PackOptionsOf(journal_.dtype));
     const int64_t total = plan_.bytes();
     int64_t done = 0;
@@ -250,8 +290,9 @@ class Converter {
       if (!checksums.ok()) return checksums.status();
       if (absl::Status status = files_.front().Commit(); !status.ok()) return status;
       files_.pop_front();
+      const std::string line = Journal::PrintFinished(i + 1, *checksums);
+      if (absl::Status status = journal->Append(line); !status.ok()) return status;
       journal_.finished[i + 1] = *std::move(checksums);
-      if (absl::Status status = Save(); !status.ok()) return status;
       // Headers and paddings count when they are in place.
       done = before;
       progress(plan_.shards[static_cast<size_t>(i)].bytes);
@@ -259,23 +300,27 @@ class Converter {
     return absl::OkStatus();
   }
 
-  Manifest MakeManifest() {
-    Manifest manifest{.conversion = journal_.conversion,
+  // REQUIRES: all shards of `journal` are finished.
+  Manifest MakeManifest(const Journal& journal) const {
+    Manifest manifest{.conversion = journal.conversion,
                       .source = {},
-                      .dtype = journal_.dtype,
-                      .ignored_config_keys = journal_.ignored_config_keys,
-                      .config = copies_[0].name,
-                      .copies = copies_,
+                      .dtype = journal.dtype,
+                      .ignored_config_keys = journal.ignored_config_keys,
+                      .config = source_.copies[0].name,
+                      .copies = {},
                       .shards = {},
                       .weights = plan_.weights};
-    for (const JournalSource& file : journal_.source) {
+    for (const JournalSource& file : journal.source) {
       manifest.source.push_back({file.name, file.bytes, file.hash});
+    }
+    for (const JournalSource& file : source_.copies) {
+      manifest.copies.push_back({file.name, file.bytes, file.hash});
     }
     for (size_t i = 0; i < plan_.shards.size(); ++i) {
       const PlannedShard& shard = plan_.shards[i];
       manifest.shards.push_back({shard.file, shard.bytes, static_cast<int64_t>(shard.header.size()),
                                  ChecksumOf(shard.header)});
-      const ShardChecksums& checksums = journal_.finished.at(static_cast<int64_t>(i) + 1);
+      const ShardChecksums& checksums = journal.finished.at(static_cast<int64_t>(i) + 1);
       size_t next = 0;
       for (const ShardPiece& piece : shard.pieces) {
         if (piece.weight < 0) continue;
@@ -290,23 +335,14 @@ class Converter {
   bool Stopped() const { return hooks_.stop != nullptr && hooks_.stop->load(); }
 
   const Checkpoint& checkpoint_;
+  const ConversionSource source_;
   OutputFolder folder_;
   Journal journal_;
   ShardPlan plan_;
   const ConvertHooks& hooks_;
-  std::vector<ManifestFile> copies_;
+  std::string sizes_;             // needed and free, for messages
   std::deque<OutputFile> files_;  // of the shards that are not finished, in their order
 };
-
-// The nearest folder that is there, resolved, and the rest of the path behind it.
-absl::StatusOr<std::filesystem::path> Resolve(const std::string& path) {
-  std::error_code error;
-  std::filesystem::path resolved = std::filesystem::weakly_canonical(path, error);
-  if (!error) resolved = std::filesystem::absolute(resolved, error);
-  if (error) return absl::InvalidArgumentError(absl::StrCat(path, ": ", error.message()));
-  // "a/" ends in an empty element.
-  return resolved.has_filename() ? resolved : resolved.parent_path();
-}
 
 }  // namespace
 
@@ -317,43 +353,28 @@ PackOptions PackOptionsOf(Manifest::DType dtype) {
   return options;
 }
 
-absl::Status CheckConvertFolders(const std::string& source, const std::string& out) {
-  const absl::StatusOr<std::filesystem::path> from = Resolve(source);
-  if (!from.ok()) return from.status();
-  const absl::StatusOr<std::filesystem::path> to = Resolve(out);
-  if (!to.ok()) return to.status();
-  const auto ends = std::mismatch(from->begin(), from->end(), to->begin(), to->end());
-  if (ends.first == from->end()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(out, ": is ", ends.second == to->end() ? "" : "inside ", "the source folder ",
-                     source, "; convert into a folder of its own"));
-  }
-  if (FileExists(source + "/" + kManifestName)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(source, ": has a ", kManifestName, ": it is a native checkpoint already"));
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<ConvertReport> ConvertCheckpoint(const Checkpoint& checkpoint,
                                                 const std::string& out,
                                                 const ConvertOptions& options,
                                                 const ConvertHooks& hooks) {
+  const std::set<std::string>& ignored = checkpoint.options.ignored_config_keys;
   if (absl::Status status = CheckConvertFolders(checkpoint.directory, out); !status.ok()) {
     return status;
   }
-  absl::StatusOr<Journal> journal = Begin(checkpoint, options);
-  if (!journal.ok()) return journal.status();
+  absl::StatusOr<ConversionSource> source = ReadConversionSource(checkpoint);
+  if (!source.ok()) return source.status();
+  Journal journal = Begin(*source, ignored, options);
   absl::StatusOr<ShardPlan> plan =
       PlanShards(checkpoint.model, checkpoint.weights,
-                 {PackOptionsOf(options.dtype), journal->conversion, options.shard_bytes});
+                 {PackOptionsOf(options.dtype), journal.conversion, options.shard_bytes});
   if (!plan.ok()) {
     return absl::Status(plan.status().code(),
                         absl::StrCat(checkpoint.directory, ": ", plan.status().message()));
   }
   absl::StatusOr<OutputFolder> folder = OutputFolder::Open(out);
   if (!folder.ok()) return folder.status();
-  Converter converter(checkpoint, *std::move(folder), *std::move(journal), *std::move(plan), hooks);
+  Converter converter(checkpoint, *std::move(source), *std::move(folder), std::move(journal),
+                      *std::move(plan), hooks);
   return converter.Run();
 }
 

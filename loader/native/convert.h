@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "loader/checkpoint/checkpoint.h"
@@ -34,10 +35,14 @@ struct ConvertReport {
   int64_t shards = 0;
   int64_t bytes = 0;             // of all shards
   int64_t shards_before = 0;     // that earlier runs had finished
-  bool complete_before = false;  // there was nothing left to do
+  bool complete_before = false;  // no shard was left to do
+  // Copied files of a complete conversion that were missing or had been changed, and were copied
+  // again.
+  std::vector<std::string> renewed;
 };
 
-// Whether `source` may be converted into `out`: INVALID_ARGUMENT when it is native already, or when
+// Whether `source` may be converted into `out`: INVALID_ARGUMENT when it is native already
+// (HasNativeManifest), or when
 // `out` is `source` or inside it; both as the file system resolves them.
 absl::Status CheckConvertFolders(const std::string& source, const std::string& out);
 
@@ -47,9 +52,12 @@ absl::Status CheckConvertFolders(const std::string& source, const std::string& o
 //
 // INVALID_ARGUMENT or FAILED_PRECONDITION for folders that cannot be used: one that holds anything
 // else, or a conversion of another source or with other options; both values are named.
-// RESOURCE_EXHAUSTED when there is no room: with the bytes needed and free before anything is
-// written. CANCELLED when told to stop. Whatever shards were finished stay, and the next run goes
-// on behind them; what was not finished is removed. ABORTED while another process converts there.
+// INVALID_ARGUMENT for names and keys that a manifest cannot hold. FAILED_PRECONDITION when a file
+// of the source is not what it was when the checkpoint was inspected: then there is no manifest.
+// RESOURCE_EXHAUSTED with the bytes needed and free when there is no room; where they tell, before
+// anything is written. CANCELLED when told to stop. Whatever shards were finished stay, and the
+// next run goes on behind them; what was not finished is removed. ABORTED while another process
+// converts there.
 absl::StatusOr<ConvertReport> ConvertCheckpoint(const Checkpoint& checkpoint,
                                                 const std::string& out,
                                                 const ConvertOptions& options,

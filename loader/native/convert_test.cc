@@ -132,7 +132,8 @@ TEST(ConvertTest, TheManifestSaysWhereItCameFrom) {
   Convert(checkpoint, out, {Manifest::DType::kBf16, kMostShardBytes});
   const auto manifest = ReadManifest(out);
   ASSERT_TRUE(manifest.ok()) << manifest.status();
-  ASSERT_EQ(manifest->source.size(), 2u);
+  ASSERT_EQ(manifest->source.size(), 3u);
+  EXPECT_EQ(manifest->source[2].name, "tokenizer.json");
   EXPECT_EQ(manifest->source[0].name, "config.yaml");
   EXPECT_EQ(manifest->source[1].bytes, static_cast<int64_t>(std::filesystem::file_size(
                                            checkpoint.directory + "/model.safetensors")));
@@ -197,9 +198,13 @@ TEST(ConvertTest, ACompleteOneIsLeftAlone) {
   const ConvertReport report = Convert(checkpoint, out, kSmallShards);
   EXPECT_TRUE(report.complete_before);
   EXPECT_EQ(Shards(out), before);
-  EXPECT_THAT(Refusal(checkpoint, out, {Manifest::DType::kBf16, kLeastShardBytes}),
-              testing::AllOf(HasSubstr(out + ": holds another conversion: conversion "),
-                             HasSubstr(report.conversion), HasSubstr("this one is ")));
+  EXPECT_THAT(
+      Refusal(checkpoint, out, {Manifest::DType::kBf16, kLeastShardBytes}),
+      StartsWith(out + ": holds another conversion: --dtype: stored when it was converted, bf16 "
+                       "now; "));
+  EXPECT_THAT(
+      Refusal(checkpoint, out, {}),
+      HasSubstr("conversion (another --shard-mb, or another version): " + report.conversion));
   std::filesystem::remove(out + "/" + before.begin()->first);
   EXPECT_THAT(Refusal(checkpoint, out, kSmallShards),
               HasSubstr(before.begin()->first + ": is missing or another file"));
@@ -223,7 +228,10 @@ TEST(ConvertTest, AnotherSourceOrOptionIsRefusedWithBothValues) {
   std::filesystem::last_write_time(
       in + "/model.safetensors",
       std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
-  EXPECT_THAT(Refusal(checkpoint, out, kSmallShards), HasSubstr("modified: 20"));
+  EXPECT_THAT(
+      Refusal(checkpoint, out, kSmallShards),
+      StartsWith(in + "/model.safetensors: has changed since it was read: was modified 20"));
+  EXPECT_THAT(Refusal(OpenTestCheckpoint(in), out, kSmallShards), HasSubstr("modified: 20"));
 }
 
 TEST(ConvertTest, FoldersOfOthersAreRefused) {
@@ -255,7 +263,9 @@ TEST(ConvertTest, FoldersOfOthersAreRefused) {
   EXPECT_THAT(Refusal(checkpoint, "/nowhere/at/all", {}),
               StartsWith("/nowhere/at/all: cannot make the folder"));
 
-  std::ofstream(in + "/manifest.json") << "{}";
+  std::ofstream(in + "/manifest.json") << R"({"icons": []})";  // another program's
+  EXPECT_EQ(Refusal(checkpoint, FreshFolder("out"), {}), "converted");
+  std::ofstream(in + "/manifest.json") << R"({"format": "mneme"})";
   EXPECT_EQ(Refusal(checkpoint, FreshFolder("out"), {}),
             in + ": has a manifest.json: it is a native checkpoint already");
 }

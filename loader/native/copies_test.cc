@@ -26,8 +26,7 @@ std::string ReadText(const std::string& path) {
 TEST(CopiesTest, OneThatIsGoneOrOfAnotherSizeIsRefused) {
   const std::string out = testing::TempDir() + "/converted";
   fs::remove_all(out);
-  ASSERT_TRUE(
-      ConvertCheckpoint(InspectCheckpoint("models/demo/olmoe").value(), out, {}, {}).ok());
+  ASSERT_TRUE(ConvertCheckpoint(InspectCheckpoint("models/demo/olmoe").value(), out, {}, {}).ok());
   ASSERT_TRUE(InspectCheckpoint(out).ok()) << InspectCheckpoint(out).status();
   for (const char* name : {"tokenizer.json", "generation_config.json"}) {
     const std::string path = out + "/" + name;

@@ -1,9 +1,9 @@
 #include "loader/native/journal.h"
 
-#include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "loader/json/json_document.h"
 #include "loader/json/json_field.h"
 #include "loader/native/json_members.h"
@@ -25,7 +25,11 @@ using native_internal::ReadName;
 using native_internal::ReadText;
 
 constexpr char kFormat[] = "mneme conversion";
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;
+
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
 absl::Status ReadSource(const JsonField& field, JournalSource* out) {
   return All({[&] {
@@ -57,31 +61,71 @@ absl::Status ReadOptions(const JsonField& field, Journal* out) {
               [&] { return ReadCount(field.Member("shard_bytes"), 1, &out->shard_bytes); }});
 }
 
-absl::Status ReadFinished(const JsonField& field, Journal* out) {
-  return field.ForEach([&](const JsonField& entry) {
-    int64_t shard = 0;
-    ShardChecksums checksums;
-    const auto tensor = [](const JsonField& list, std::vector<std::string>* sums) {
-      return ReadList<std::string>(
-          list, kMostCount / kChecksumBytes,
-          [](const JsonField& f, std::string* sum) { return ReadHex(f, 16, sum); }, sums);
-    };
-    absl::Status status =
-        All({[&] {
-               return entry.NoOtherMembers({"shard", "checksums"});
-             },
-             [&] { return ReadCount(entry.Member("shard"), 1, &shard); },
-             [&] {
-               return ReadList<std::vector<std::string>>(entry.Member("checksums"),
-                                                         kMostNativeTensors, tensor, &checksums);
-             }});
-    if (!status.ok()) return status;
-    if (shard > out->shards || !out->finished.emplace(shard, std::move(checksums)).second) {
-      return entry.Member("shard").Error(
-          absl::StrCat("shard ", shard, " of ", out->shards, " is none, or listed twice"));
-    }
-    return absl::OkStatus();
+absl::Status ReadFinished(const JsonField& line, Journal* out) {
+  int64_t shard = 0;
+  ShardChecksums checksums;
+  const auto tensor = [](const JsonField& list, std::vector<std::string>* sums) {
+    return ReadList<std::string>(
+        list, kMostCount / kChecksumBytes,
+        [](const JsonField& f, std::string* sum) { return ReadHex(f, 16, sum); }, sums);
+  };
+  absl::Status status =
+      All({[&] {
+             return line.NoOtherMembers({"shard", "checksums"});
+           },
+           [&] { return ReadCount(line.Member("shard"), 1, &shard); },
+           [&] {
+             return ReadList<std::vector<std::string>>(line.Member("checksums"), kMostNativeTensors,
+                                                       tensor, &checksums);
+           }});
+  if (!status.ok()) return status;
+  if (shard > out->shards || !out->finished.emplace(shard, std::move(checksums)).second) {
+    return line.Member("shard").Error(
+        absl::StrCat("shard ", shard, " of ", out->shards, " is none, or listed twice"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadVersion(const JsonField& field, const std::string& file) {
+  int64_t version = 0;
+  if (absl::Status status = ReadCount(field, 1, &version); !status.ok()) return status;
+  if (version == kVersion) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      version > kVersion
+          ? absl::StrCat(file, ": version ", version, " is newer than this build reads (", kVersion,
+                         ")")
+          : absl::StrCat(file, ": version ", version, " is of an earlier build, this one goes on ",
+                         "with version ", kVersion, "; remove the folder to begin anew"));
+}
+
+absl::Status ReadHeader(const JsonField& root, const std::string& file, Journal* out) {
+  std::string format;
+  return All({
+      [&] { return ReadText(root.Member("format"), kMostKeyBytes, &format); },
+      [&] {
+        return format == kFormat ? absl::OkStatus()
+                                 : root.Member("format").Expected(Quote(kFormat));
+      },
+      [&] { return ReadVersion(root.Member("version"), file); },
+      [&] {
+        return root.NoOtherMembers(
+            {"format", "version", "conversion", "source", "options", "shards"});
+      },
+      [&] { return ReadHex(root.Member("conversion"), 32, &out->conversion); },
+      [&] {
+        return ReadList<JournalSource>(root.Member("source"), kMostListed, ReadSource,
+                                       &out->source);
+      },
+      [&] { return ReadOptions(root.Member("options"), out); },
+      [&] { return ReadCount(root.Member("shards"), 0, &out->shards); },
   });
+}
+
+// One line through `read`, which gets its object.
+absl::Status ReadLine(const JsonDocument& document, const std::string& where,
+                      const std::function<absl::Status(const JsonField&)>& read) {
+  const JsonField root(document.root(), &where);
+  return root.value().kind() == JsonKind::kObject ? read(root) : root.Expected("an object");
 }
 
 }  // namespace
@@ -99,100 +143,33 @@ std::string Journal::Print() const {
                      {"ignored_config_keys", ignored_config_keys},
                      {"shard_bytes", shard_bytes}};
   json["shards"] = shards;
-  json["finished"] = Json::array();
-  for (const auto& [shard, checksums] : finished) {
-    json["finished"].push_back({{"shard", shard}, {"checksums", checksums}});
-  }
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  std::string text = Dump(json);
+  for (const auto& [shard, checksums] : finished) text += PrintFinished(shard, checksums);
+  return text;
+}
+
+std::string Journal::PrintFinished(int64_t shard, const ShardChecksums& checksums) {
+  return Dump({{"shard", shard}, {"checksums", checksums}});
 }
 
 absl::StatusOr<Journal> Journal::Parse(std::string_view text, const std::string& file) {
-  const absl::StatusOr<JsonDocument> document = JsonDocument::Parse(text, file);
-  if (!document.ok()) return document.status();
-  const JsonField root(document->root(), &file);
-  if (root.value().kind() != JsonKind::kObject) {
-    return root.Expected("an object");
-  }
-  std::string format;
-  int64_t version = 0;
   Journal journal;
-  absl::Status status = All({
-      [&] { return ReadText(root.Member("format"), kMostKeyBytes, &format); },
-      [&] {
-        return format == kFormat ? absl::OkStatus()
-                                 : root.Member("format").Expected(Quote(kFormat));
-      },
-      [&] { return ReadCount(root.Member("version"), 1, &version); },
-      [&] {
-        return version <= kVersion ? absl::OkStatus()
-                                   : absl::FailedPreconditionError(absl::StrCat(
-                                         file, ": version ", version,
-                                         " is newer than this build reads (", kVersion, ")"));
-      },
-      [&] {
-        return root.NoOtherMembers(
-            {"format", "version", "conversion", "source", "options", "shards", "finished"});
-      },
-      [&] { return ReadHex(root.Member("conversion"), 32, &journal.conversion); },
-      [&] {
-        return ReadList<JournalSource>(root.Member("source"), kMostListed, ReadSource,
-                                       &journal.source);
-      },
-      [&] { return ReadOptions(root.Member("options"), &journal); },
-      [&] { return ReadCount(root.Member("shards"), 0, &journal.shards); },
-      [&] { return ReadFinished(root.Member("finished"), &journal); },
-  });
-  if (!status.ok()) return status;
+  for (int64_t number = 1; number == 1 || !text.empty(); ++number) {
+    const size_t end = text.find('\n');
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    const bool last = number > 1 && text.empty();
+    if (last && end == std::string_view::npos) break;  // torn
+    const std::string where = number == 1 ? file : absl::StrCat(file, ":", number);
+    const absl::StatusOr<JsonDocument> document = JsonDocument::Parse(line, where);
+    if (!document.ok() && last) break;  // torn, and only its end came to the disk
+    if (!document.ok()) return document.status();
+    absl::Status status = ReadLine(*document, where, [&](const JsonField& root) {
+      return number == 1 ? ReadHeader(root, file, &journal) : ReadFinished(root, &journal);
+    });
+    if (!status.ok()) return status;
+  }
   return journal;
-}
-
-namespace {
-
-// "WHAT: THEN when the conversion began, NOW now".
-template <class T>
-std::string Changed(const std::string& what, const T& then, const T& now) {
-  return absl::StrCat(what, ": ", then, " when the conversion began, ", now, " now");
-}
-
-std::string SourceDifference(const JournalSource& then, const JournalSource& now) {
-  if (then.bytes != now.bytes) return Changed(then.name + ": bytes", then.bytes, now.bytes);
-  if (then.hash != now.hash) return Changed(then.name + ": hash", then.hash, now.hash);
-  if (then.modified != now.modified) {
-    return Changed(then.name + ": modified", then.modified, now.modified);
-  }
-  return "";
-}
-
-}  // namespace
-
-std::string JournalDifference(const Journal& then, const Journal& now) {
-  std::vector<std::string> names[2];
-  for (const JournalSource& file : then.source) names[0].push_back(file.name);
-  for (const JournalSource& file : now.source) names[1].push_back(file.name);
-  if (names[0] != names[1]) {
-    return Changed("source files", absl::StrJoin(names[0], " "), absl::StrJoin(names[1], " "));
-  }
-  for (size_t i = 0; i < now.source.size(); ++i) {
-    std::string difference = SourceDifference(then.source[i], now.source[i]);
-    if (!difference.empty()) return difference;
-  }
-  if (then.dtype != now.dtype) {
-    return Changed<std::string>("--dtype", ManifestDTypeName(then.dtype),
-                                ManifestDTypeName(now.dtype));
-  }
-  if (then.ignored_config_keys != now.ignored_config_keys) {
-    return Changed("ignored config keys",
-                   absl::StrCat("[", absl::StrJoin(then.ignored_config_keys, " "), "]"),
-                   absl::StrCat("[", absl::StrJoin(now.ignored_config_keys, " "), "]"));
-  }
-  if (then.shard_bytes != now.shard_bytes) {
-    return Changed("bytes of a shard", then.shard_bytes, now.shard_bytes);
-  }
-  if (then.conversion != now.conversion) {
-    return Changed("conversion", then.conversion, now.conversion);
-  }
-  if (then.shards != now.shards) return Changed("shards", then.shards, now.shards);
-  return "";
 }
 
 }  // namespace mneme::loader

@@ -1,16 +1,17 @@
 // convert.journal.json: how far a conversion is, in the folder that it writes, so that one that was
-// stopped or killed goes on where it was. Replaced as a whole after each shard, and removed at the
-// end.
+// stopped or killed goes on where it was. Lines of JSON, removed at the end: the first is written
+// whole before anything else, then one is appended and synced for each shard that is finished.
 //
-//   {
-//     "format": "mneme conversion", "version": 1,
-//     "conversion": "0123…",
-//     "source": [{"name": "config.yaml", "bytes": 10, "modified": "2026-01-31T23:59:59.123456789Z",
-//                 "hash": "0123…"}, …],
-//     "options": {"dtype": "stored", "ignored_config_keys": [], "shard_bytes": 4294967296},
-//     "shards": 7,
-//     "finished": [{"shard": 1, "checksums": [["0123…", …], …]}, …]
-//   }
+//   {"format": "mneme conversion", "version": 2, "conversion": "0123…",
+//    "source": [{"name": "config.yaml", "bytes": 10, "modified": "2026-01-31T23:59:59.123456789Z",
+//                "hash": "0123…"}, …],
+//    "options": {"dtype": "stored", "ignored_config_keys": [], "shard_bytes": 4294967296},
+//    "shards": 7}
+//   {"shard": 1, "checksums": [["0123…", …], …]}
+//   …
+//
+// A crash may tear the line that was being appended: a last one that does not end in a line feed or
+// is no JSON is as if it were not there. Any other line that is wrong is an error.
 #ifndef MNEME_LOADER_NATIVE_JOURNAL_H_
 #define MNEME_LOADER_NATIVE_JOURNAL_H_
 
@@ -51,13 +52,21 @@ struct Journal {
   bool operator==(const Journal&) const = default;
 
   std::string Print() const;
-  // INVALID_ARGUMENT naming file, member and value; FAILED_PRECONDITION for a newer version.
+  // The line of a finished shard, with its line feed: what Print ends in for the last one.
+  static std::string PrintFinished(int64_t shard, const ShardChecksums& checksums);
+  // INVALID_ARGUMENT naming file (of a shard's line FILE:LINE), member and value;
+  // FAILED_PRECONDITION for another version.
   static absl::StatusOr<Journal> Parse(std::string_view text, const std::string& file);
 };
 
 // Empty, or the first thing about source or options in which they differ, with both values:
 // "--dtype: bf16 when the conversion began, f32 now".
 std::string JournalDifference(const Journal& then, const Journal& now);
+
+// The same of a conversion that is complete: "--dtype: bf16 when it was converted, f32 now". A
+// manifest has no times, and no shard_bytes: of conversions that differ in nothing else the names
+// are given.
+std::string ManifestDifference(const Manifest& then, const Journal& now);
 
 }  // namespace mneme::loader
 

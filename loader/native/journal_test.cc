@@ -41,19 +41,52 @@ TEST(JournalTest, WhatIsNoJournalIsRefused) {
   EXPECT_EQ(refusal("[]"), "j.json: expected an object, found an array");
   EXPECT_EQ(refusal(R"({"format":"mneme"})"),
             "j.json: format: expected \"mneme conversion\", found \"mneme\"");
-  EXPECT_EQ(refusal(R"({"format":"mneme conversion","version":2})"),
-            "j.json: version 2 is newer than this build reads (1)");
+  EXPECT_EQ(refusal(R"({"format":"mneme conversion","version":3})"),
+            "j.json: version 3 is newer than this build reads (2)");
+  EXPECT_EQ(refusal(R"({"format":"mneme conversion","version":1})"),
+            "j.json: version 1 is of an earlier build, this one goes on with version 2; remove the "
+            "folder to begin anew");
   std::string more = Example().Print();
   EXPECT_EQ(refusal(more.insert(1, "\"foo\":0,")), "j.json: unknown member \"foo\" = 0");
   Journal journal = Example();
   journal.shards = 2;
-  EXPECT_EQ(refusal(journal.Print()),
-            "j.json: finished[1].shard: shard 3 of 2 is none, or listed twice");
+  EXPECT_EQ(refusal(journal.Print()), "j.json:3: shard: shard 3 of 2 is none, or listed twice");
+  EXPECT_EQ(refusal(Example().Print() + Journal::PrintFinished(1, {})),
+            "j.json:4: shard: shard 1 of 3 is none, or listed twice");
   journal = Example();
   journal.finished[1][0][0] = "0123";
   EXPECT_EQ(refusal(journal.Print()),
-            "j.json: finished[0].checksums[0][0]: expected 16 lower-case hexadecimal digits, found "
+            "j.json:2: checksums[0][0]: expected 16 lower-case hexadecimal digits, found "
             "\"0123\"");
+}
+
+TEST(JournalTest, ALineThatACrashToreIsNotThere) {
+  Journal before = Example();
+  before.finished.erase(3);
+  const std::string whole = before.Print();
+  const std::string line = Journal::PrintFinished(3, {{"0123456789abcdef"}});
+  ASSERT_EQ(line.back(), '\n');
+  const auto expect = [&](const std::string& text, const Journal& want) {
+    const auto parsed = Journal::Parse(text, "j.json");
+    ASSERT_TRUE(parsed.ok()) << parsed.status() << text;
+    EXPECT_EQ(*parsed, want) << text;
+  };
+  for (size_t size = 0; size < line.size(); ++size) expect(whole + line.substr(0, size), before);
+  // Its end has come to the disk, its beginning has not.
+  expect(whole + std::string(line.size() - 1, '\0') + "\n", before);
+  Journal after = before;
+  after.finished[3] = {{"0123456789abcdef"}};
+  expect(whole + line, after);
+  // Behind it there would be nothing.
+  EXPECT_FALSE(Journal::Parse(whole + "{\n" + line, "j.json").ok());
+}
+
+TEST(JournalTest, ALineIsWhatTheWholeTextEndsIn) {
+  Journal journal = Example();
+  const std::string last = Journal::PrintFinished(3, journal.finished.at(3));
+  const std::string text = journal.Print();
+  journal.finished.erase(3);
+  EXPECT_EQ(text, journal.Print() + last);
 }
 
 TEST(JournalTest, DifferencesNameBothValues) {
@@ -71,9 +104,12 @@ TEST(JournalTest, DifferencesNameBothValues) {
       "2026-02-02T00:00:00.000000000Z now");
   EXPECT_EQ(difference([](Journal& j) { j.source[0].hash = "0000000000000000"; }),
             "config.yaml: hash: 0123456789abcdef when the conversion began, 0000000000000000 now");
-  EXPECT_EQ(
-      difference([](Journal& j) { j.source.pop_back(); }),
-      "source files: config.yaml model.safetensors when the conversion began, config.yaml now");
+  EXPECT_EQ(difference([](Journal& j) { j.source.pop_back(); }),
+            "model.safetensors: a source file when the conversion began, none now");
+  EXPECT_EQ(difference([](Journal& j) {
+              j.source.push_back({"tokenizer.json", 1, "", ""});
+            }),
+            "tokenizer.json: no source file when the conversion began, one now");
   EXPECT_EQ(difference([](Journal& j) { j.dtype = Manifest::DType::kF32; }),
             "--dtype: bf16 when the conversion began, f32 now");
   EXPECT_EQ(difference([](Journal& j) { j.ignored_config_keys.pop_back(); }),
@@ -83,6 +119,37 @@ TEST(JournalTest, DifferencesNameBothValues) {
   EXPECT_THAT(difference([](Journal& j) { j.conversion[0] = 'f'; }), HasSubstr("conversion: 0123"));
   EXPECT_EQ(difference([](Journal& j) { j.shards = 4; }),
             "shards: 3 when the conversion began, 4 now");
+}
+
+TEST(JournalTest, DifferencesFromACompleteOneNameBothValues) {
+  const Journal then = Example();
+  Manifest manifest;
+  manifest.conversion = then.conversion;
+  for (const JournalSource& file : then.source) {
+    manifest.source.push_back({file.name, file.bytes, file.hash});
+  }
+  manifest.dtype = then.dtype;
+  manifest.ignored_config_keys = then.ignored_config_keys;
+  const auto difference = [&](const std::function<void(Journal&)>& change) {
+    Journal now = then;
+    now.conversion[0] = 'f';
+    change(now);
+    return ManifestDifference(manifest, now);
+  };
+  EXPECT_EQ(ManifestDifference(manifest, then), "");
+  EXPECT_EQ(difference([](Journal& j) { j.source[1].bytes = 1001; }),
+            "model.safetensors: bytes: 1000 when it was converted, 1001 now");
+  EXPECT_EQ(
+      difference([](Journal& j) { j.source[1].hash = "0000000000000000"; }),
+      "model.safetensors: hash: fedcba9876543210 when it was converted, 0000000000000000 now");
+  EXPECT_EQ(difference([](Journal& j) { j.source.erase(j.source.begin()); }),
+            "config.yaml: a source file when it was converted, none now");
+  EXPECT_EQ(difference([](Journal& j) { j.dtype = Manifest::DType::kF32; }),
+            "--dtype: bf16 when it was converted, f32 now");
+  EXPECT_EQ(difference([](Journal& j) { j.ignored_config_keys = {"a"}; }),
+            "ignored config keys: [a b] when it was converted, [a] now");
+  EXPECT_THAT(difference([](Journal& j) { j.shard_bytes = 1; }),
+              HasSubstr("conversion (another --shard-mb, or another version): 0123"));
 }
 
 }  // namespace

@@ -19,8 +19,8 @@ namespace mneme::loader::native_internal {
 inline constexpr int64_t kMostCount = int64_t{1} << 56;
 // Of names that are no files'.
 inline constexpr size_t kMostKeyBytes = 1024;
-// Of source files, copies and ignored keys.
-inline constexpr int64_t kMostListed = 1024;
+// Of source files, copies and ignored keys; the largest published models have some hundred files.
+inline constexpr int64_t kMostListed = 65'536;
 
 // An integer from `least` to kMostCount.
 absl::Status ReadCount(const JsonField& field, int64_t least, int64_t* out);

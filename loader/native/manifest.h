@@ -6,8 +6,8 @@
 //     "format": "mneme",
 //     "version": 1,
 //     "conversion": "0123…",        32 hexadecimal digits, in the header of each shard, too
-//     "source": [FILE, …],          the files that were converted: of a config the hash of its
-//                                   text, of a file of tensors that of its header (FileIdentity)
+//     "source": [FILE, …],          the files that were converted: of a text the hash of it, of a
+//                                   file of tensors that of header and samples (ConversionSource)
 //     "options": {"dtype": "stored", "ignored_config_keys": []},
 //     "config": "config.yaml",      the copied file that describes the model
 //     "copies": [FILE, …],          files copied from the source as they are, with their hashes

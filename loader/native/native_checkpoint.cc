@@ -12,6 +12,7 @@
 #include "loader/model/model_weights.h"
 #include "loader/native/checksum.h"
 #include "loader/native/journal.h"
+#include "loader/native/native_folder.h"
 #include "loader/pack/served_form.h"
 #include "loader/safetensors/safetensors.h"
 #include "loader/text/text.h"
@@ -146,9 +147,7 @@ absl::Status CheckCopies(const std::string& directory, const Manifest& manifest)
 
 }  // namespace
 
-bool IsNative(const std::string& directory) {
-  return FileExists(absl::StrCat(directory, "/", kManifestName));
-}
+bool IsNative(const std::string& directory) { return HasNativeManifest(directory); }
 
 absl::StatusOr<NativeCheckpoint> OpenNative(const std::string& directory) {
   absl::StatusOr<Manifest> manifest = Manifest::Read(directory);

@@ -20,7 +20,7 @@ struct NativeCheckpoint {
   WeightSources weights;
 };
 
-// Whether `directory` has a manifest.
+// Whether `directory` has a manifest that is ours (HasNativeManifest).
 bool IsNative(const std::string& directory);
 
 // Reads manifest and headers, and no weight. Errors are those of Manifest::Parse and

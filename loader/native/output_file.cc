@@ -117,6 +117,36 @@ absl::Status OutputFile::Commit() {
   return SyncFolder(slash == std::string::npos ? "." : path_.substr(0, slash + 1));
 }
 
+absl::StatusOr<AppendedFile> AppendedFile::Open(const std::string& path) {
+  const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return SystemError(path, "open", errno);
+  return AppendedFile(path, fd);
+}
+
+AppendedFile::AppendedFile(AppendedFile&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+
+AppendedFile& AppendedFile::operator=(AppendedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+AppendedFile::~AppendedFile() {
+  if (fd_ >= 0) close(fd_);
+}
+
+absl::Status AppendedFile::Append(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t count = write(fd_, text.data(), text.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return SystemError(path_, "write", count < 0 ? errno : ENOSPC);
+    text.remove_prefix(static_cast<size_t>(count));
+  }
+  // The new size comes with the data.
+  return fdatasync(fd_) == 0 ? absl::OkStatus() : SystemError(path_, "sync", errno);
+}
+
 absl::Status WriteWholeFile(const std::string& path, std::string_view text) {
   absl::StatusOr<OutputFile> file = OutputFile::Create(path, 0);
   if (!file.ok()) return file.status();

@@ -44,6 +44,25 @@ class OutputFile {
   bool exists_ = false;  // under its partial name
 };
 
+// A file that grows by whole pieces, each on the disk when Append returns. After a crash the last
+// piece may be there in part. Errors are those of OutputFile.
+class AppendedFile {
+ public:
+  // Of a file that is there.
+  static absl::StatusOr<AppendedFile> Open(const std::string& path);
+  AppendedFile(AppendedFile&& other) noexcept;
+  AppendedFile& operator=(AppendedFile&& other) noexcept;
+  ~AppendedFile();
+
+  absl::Status Append(std::string_view text);
+
+ private:
+  AppendedFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+
+  std::string path_;
+  int fd_ = -1;
+};
+
 // A small file in one go.
 absl::Status WriteWholeFile(const std::string& path, std::string_view text);
 // So that the names in it last.

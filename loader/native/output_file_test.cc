@@ -102,5 +102,33 @@ TEST(OutputFileTest, ErrorsNameTheFile) {
   EXPECT_THAT(std::string(SyncFolder("/nowhere/at").message()), HasSubstr("/nowhere/at"));
 }
 
+TEST(AppendedFileTest, GrowsByWhatIsAppended) {
+  const std::string path = testing::TempDir() + "/grows";
+  EXPECT_EQ(AppendedFile::Open(path + "/none").status().message(),
+            path + "/none: cannot open: No such file or directory");
+  ASSERT_TRUE(WriteWholeFile(path, "a\n").ok());
+  {
+    auto file = AppendedFile::Open(path);
+    ASSERT_TRUE(file.ok()) << file.status();
+    EXPECT_TRUE(file->Append("bc\n").ok());
+    AppendedFile moved = *std::move(file);
+    EXPECT_TRUE(moved.Append("d\n").ok());
+  }
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  EXPECT_EQ(text.str(), "a\nbc\nd\n");
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto old = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit{8, before.rlim_max};
+  auto file = AppendedFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  const absl::Status full = file->Append("efgh\n");
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, old);
+  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted) << full;
+}
+
 }  // namespace
 }  // namespace mneme::loader

@@ -136,6 +136,10 @@ Checkpoint WriteTestCheckpoint(const std::string& directory) {
   std::ofstream(directory + "/config.yaml") << "# of no family\n";
   std::ofstream(directory + "/tokenizer.json") << "{}\n";
   WriteTensors(directory + "/model.safetensors");
+  return OpenTestCheckpoint(directory);
+}
+
+Checkpoint OpenTestCheckpoint(const std::string& directory) {
   Checkpoint checkpoint;
   checkpoint.directory = directory;
   checkpoint.model.attention.head_dim = 16;

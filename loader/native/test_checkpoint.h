@@ -17,6 +17,8 @@ std::string FreshFolder(const std::string& name);
 // both, experts (gate and up in one tensor, down in one each), keys with both norms, a shuffle and
 // a table of 5 pre-values and 18 values. A test failure when it cannot be written.
 Checkpoint WriteTestCheckpoint(const std::string& directory);
+// The same one once more, as its files are now.
+Checkpoint OpenTestCheckpoint(const std::string& directory);
 
 // All bytes of a file; a test failure when there is none.
 std::string FileContents(const std::string& path);

@@ -30,20 +30,18 @@ void WeightRows::Read(const WeightId& id, const ManifestWeight& shape, int64_t t
     return;
   }
   const int64_t row = tensor * shape.block_rows + first;
-  const auto copy_floats = [&](std::span<const float> whole) {
-    std::memcpy(out, whole.data() + row * shape.cols,
-                static_cast<size_t>(rows * shape.row_bytes()));
-  };
   switch (id.role) {
     case Role::kMemoryTable:
       Forget();
       return ReadTable(source, shape, row, rows, out);
     case Role::kRopeCos:
     case Role::kRopeSin:
-      return copy_floats(Rope(id));
+      return ReadRope(id.role == Role::kRopeCos, row, rows, reinterpret_cast<float*>(out));
     case Role::kMemoryKeyInverseNorm:
     case Role::kMemoryKeyMean:
-      return copy_floats(KeyNorm(id));
+      std::memcpy(out, KeyNorm(id).data() + row * shape.cols,
+                  static_cast<size_t>(rows * shape.row_bytes()));
+      return;
     case Role::kMemoryShuffle: {
       StoredTensor part = *source.parts[0].tensor;
       part.bytes = part.bytes.subspan(static_cast<size_t>(row) * sizeof(int64_t),
@@ -63,22 +61,15 @@ void WeightRows::Read(const WeightId& id, const ManifestWeight& shape, int64_t t
 
 void WeightRows::Forget() {
   computed_.reset();
-  first_ = {};
-  second_ = {};
+  norms_ = {};
 }
 
-std::span<const float> WeightRows::Rope(const WeightId& id) {
-  const WeightId cosines{Role::kRopeCos, id.layer};
-  if (computed_ != cosines) {
-    const ModelDescription& model = checkpoint_.model;
-    const int64_t head_dim = model.attention.head_dim;
-    const int64_t positions = model.max_sequence_length;
-    first_.assign(static_cast<size_t>(positions * (head_dim / 2)), 0.0f);
-    second_.assign(first_.size(), 0.0f);
-    FillRope(model.attention, positions, first_.data(), second_.data());
-    computed_ = cosines;
-  }
-  return id.role == Role::kRopeCos ? first_ : second_;
+void WeightRows::ReadRope(bool cosines, int64_t first, int64_t rows, float* out) {
+  Forget();
+  const AttentionDescription& attention = checkpoint_.model.attention;
+  // The other table's rows, which are computed with them: so both have the bits of a whole table.
+  std::vector<float> other(static_cast<size_t>(rows * (attention.head_dim / 2)));
+  FillRope(attention, {first, rows}, cosines ? out : other.data(), cosines ? other.data() : out);
 }
 
 std::span<const float> WeightRows::KeyNorm(const WeightId& id) {
@@ -86,17 +77,16 @@ std::span<const float> WeightRows::KeyNorm(const WeightId& id) {
     const MemoryDescription& memory = *checkpoint_.model.memory;
     const WeightSource::Part& part = checkpoint_.weights.at(id).parts[0];
     const KeyShape shape{part.rows, memory.key_dim, memory.rank};
-    first_.assign(static_cast<size_t>(shape.keys * shape.rank), 0.0f);
-    second_ = {};
+    norms_.assign(static_cast<size_t>(shape.keys * shape.rank), 0.0f);
     const bool mean = id.role == Role::kMemoryKeyMean;
     const Rounding rounding = MatrixConversion(part.tensor->dtype, options_).rounding;
     ComputeKeyNorms(*part.tensor, shape, *memory.keys_norm, rounding,
-                    mean ? std::span<float>() : std::span<float>(first_),
-                    mean ? std::span<float>(first_) : std::span<float>());
+                    mean ? std::span<float>() : std::span<float>(norms_),
+                    mean ? std::span<float>(norms_) : std::span<float>());
     checkpoint_.files->DropPages(part.tensor->bytes);
     computed_ = id;
   }
-  return first_;
+  return norms_;
 }
 
 void WeightRows::ReadTable(const WeightSource& source, const ManifestWeight& shape, int64_t first,

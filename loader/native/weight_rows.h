@@ -14,8 +14,9 @@
 
 namespace mneme::loader {
 
-// Not thread safe. Holds, of computed weights, the one it was last asked for: asked in the order of
-// a ShardPlan it computes each once (both RoPE tables at once).
+// Not thread safe. Holds, of the norms of keys, those it was last asked for: asked in the order of
+// a ShardPlan it computes each once. Rows of the RoPE tables are computed as they are asked for,
+// with as much memory again.
 class WeightRows {
  public:
   // `checkpoint` outlives it.
@@ -30,8 +31,8 @@ class WeightRows {
             int64_t rows, uint8_t* out);
 
  private:
-  void Forget();  // the computed weight
-  std::span<const float> Rope(const WeightId& id);
+  void Forget();  // the norms
+  void ReadRope(bool cosines, int64_t first, int64_t rows, float* out);
   std::span<const float> KeyNorm(const WeightId& id);
   void ReadTable(const WeightSource& source, const ManifestWeight& shape, int64_t first,
                  int64_t rows, uint8_t* out);
@@ -41,9 +42,8 @@ class WeightRows {
 
   const Checkpoint& checkpoint_;
   const PackOptions options_;
-  std::optional<WeightId> computed_;  // which weight `first_` is; of the RoPE tables kRopeCos
-  std::vector<float> first_;
-  std::vector<float> second_;  // kRopeSin
+  std::optional<WeightId> computed_;  // which weight norms_ is
+  std::vector<float> norms_;
 };
 
 }  // namespace mneme::loader

@@ -75,7 +75,7 @@ void FillWeight(const ModelDescription& model, const GeneratedWeight& weight, co
     case Role::kRopeSin: {
       std::vector<float> other(static_cast<size_t>(count));
       const bool cosine = weight.id.role == Role::kRopeCos;
-      FillRope(model.attention, weight.rows, cosine ? floats : other.data(),
+      FillRope(model.attention, {0, weight.rows}, cosine ? floats : other.data(),
                cosine ? other.data() : floats);
       return;
     }

@@ -161,7 +161,7 @@ absl::StatusOr<PackedWeight> Packer::PackRope(bool cosine) {
     if (!cos.ok()) return cos;
     absl::StatusOr<PackedWeight> sin = NewMatrix(DType::kF32, positions, head_dim / 2);
     if (!sin.ok()) return sin;
-    FillRope(model.attention, positions, MutableFloats(*cos), MutableFloats(*sin));
+    FillRope(model.attention, {0, positions}, MutableFloats(*cos), MutableFloats(*sin));
     rope_cos_ = *cos;
     rope_sin_ = *sin;
   }

@@ -2,15 +2,15 @@
 #ifndef MNEME_LOADER_PACK_ROPE_TABLES_H_
 #define MNEME_LOADER_PACK_ROPE_TABLES_H_
 
-#include <cstdint>
-
+#include "kernels/rope/rope.h"
 #include "loader/model/model_description.h"
 
 namespace mneme::loader {
 
-// Fills cos and sin, both [positions, head_dim / 2] float32 without gaps, as the model rotates
-// queries and keys (kernels/rope).
-void FillRope(const AttentionDescription& attention, int64_t positions, float* cos, float* sin);
+// Fills cos and sin, both [positions.count, head_dim / 2] float32 without gaps, as the model
+// rotates queries and keys at these positions (kernels/rope).
+void FillRope(const AttentionDescription& attention, kernels::RopePositions positions, float* cos,
+              float* sin);
 
 }  // namespace mneme::loader
 

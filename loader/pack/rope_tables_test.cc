@@ -17,7 +17,7 @@ struct Tables {
 
 Tables Fill(const AttentionDescription& attention) {
   Tables tables;
-  FillRope(attention, kPositions, tables.cos.data(), tables.sin.data());
+  FillRope(attention, {0, kPositions}, tables.cos.data(), tables.sin.data());
   return tables;
 }
 
@@ -39,6 +39,16 @@ TEST(RopeTablesTest, ScaledOnesAreAsDescribed) {
   EXPECT_FLOAT_EQ(tables.cos[0], 2.0f);
   EXPECT_FLOAT_EQ(tables.cos[4], 2.0f * std::cos(1.0f));
   EXPECT_FLOAT_EQ(tables.sin[5], 2.0f * std::sin(0.5f));
+}
+
+TEST(RopeTablesTest, RowsFromAnyPositionAreThoseOfTheWholeTable) {
+  AttentionDescription attention;
+  attention.head_dim = 4;
+  const Tables whole = Fill(attention);
+  std::vector<float> cos(4), sin(4);
+  FillRope(attention, {1, 2}, cos.data(), sin.data());
+  EXPECT_EQ(cos, std::vector<float>(whole.cos.begin() + 2, whole.cos.end()));
+  EXPECT_EQ(sin, std::vector<float>(whole.sin.begin() + 2, whole.sin.end()));
 }
 
 }  // namespace

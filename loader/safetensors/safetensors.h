@@ -29,6 +29,7 @@ class SafetensorsFile : public TensorFiles {
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
   int64_t file_bytes() const override { return static_cast<int64_t>(file_.bytes().size()); }
   void DropPages(std::span<const uint8_t> part) const override { file_.DropPages(part); }
+  std::vector<FileState> states() const override { return {file_.state()}; }
 
  private:
   SafetensorsFile() = default;

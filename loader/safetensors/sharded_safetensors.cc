@@ -140,4 +140,10 @@ void ShardedSafetensors::DropPages(std::span<const uint8_t> part) const {
   for (const auto& [name, shard] : shards_) shard->DropPages(part);
 }
 
+std::vector<FileState> ShardedSafetensors::states() const {
+  std::vector<FileState> states;
+  for (const auto& [name, shard] : shards_) states.push_back(shard->states()[0]);
+  return states;
+}
+
 }  // namespace mneme::loader

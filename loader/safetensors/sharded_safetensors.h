@@ -32,6 +32,7 @@ class ShardedSafetensors : public TensorFiles {
   const std::map<std::string, StoredTensor>& tensors() const override { return tensors_; }
   int64_t file_bytes() const override;
   void DropPages(std::span<const uint8_t> part) const override;
+  std::vector<FileState> states() const override;
 
  private:
   ShardedSafetensors() = default;

@@ -35,6 +35,7 @@ class TorchCheckpointFile : public TensorFiles {
   const std::map<std::string, StoredTensor>& tensors() const override { return tensors_.tensors; }
   int64_t file_bytes() const override { return static_cast<int64_t>(file_.bytes().size()); }
   void DropPages(std::span<const uint8_t> part) const override { file_.DropPages(part); }
+  std::vector<FileState> states() const override { return {file_.state()}; }
 
  private:
   TorchCheckpointFile() = default;
