@@ -140,8 +140,9 @@ class SourceReader {
   }
   absl::Status KeepPresent(const std::string& path) {
     absl::StatusOr<FileState> state = ReadFileState(path);
-    if (state.ok()) KeepClosed(*std::move(state));
-    return state.status();
+    if (!state.ok()) return state.status();
+    KeepClosed(*std::move(state));
+    return absl::OkStatus();
   }
   // Of a file that is not mapped: it may be numbered anew, and copies are compared by their hash.
   void KeepClosed(FileState state) {
