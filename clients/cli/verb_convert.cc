@@ -66,6 +66,11 @@ int RunConvert(const Invocation& invocation) {
     invocation.err << "mneme convert: IN and OUT are needed, two folders" << std::endl;
     return kExitUsage;
   }
+  for (size_t i : {0, 1}) {
+    if (!flags.positionals()[i].empty()) continue;
+    invocation.err << "mneme convert: " << (i == 0 ? "IN" : "OUT") << " is empty" << std::endl;
+    return kExitUsage;
+  }
   if (std::find(ignored.begin(), ignored.end(), "") != ignored.end()) {
     invocation.err << "mneme convert: --ignore-config-key: '' is no key" << std::endl;
     return kExitUsage;

@@ -198,7 +198,7 @@ int RunInspect(const Invocation& invocation) {
   if (!ParseFlags(invocation, &flags, 0, &exit_status)) return exit_status;
   if (directory.empty() == verified.empty()) {
     invocation.err << "mneme inspect: "
-                   << (directory.empty() ? "--model is needed"
+                   << (directory.empty() ? "--model DIR or --verify DIR is needed"
                                          : "--model and --verify do not go together")
                    << std::endl;
     return kExitUsage;

@@ -71,10 +71,12 @@ TEST_F(VerifyRunTest, AFolderThatCannotBeCheckedIsRefusedInJson) {
   EXPECT_EQ(outcome.status, kExitFailed);
   ASSERT_TRUE(outcome.out.is_object());
   EXPECT_EQ(outcome.out.at("name"), folder_);
-  EXPECT_EQ(outcome.out.at("code"), "NOT_FOUND");
+  EXPECT_EQ(outcome.out.at("code"), "FAILED_PRECONDITION");
   EXPECT_EQ(outcome.out.at("refused"),
-            folder_ + ": has no manifest.json: `mneme convert` has not written this folder");
-  EXPECT_NE(outcome.err.find("has no manifest.json"), std::string::npos);
+            folder_ +
+                ": has the shard model-00001-of-00001.safetensors, but no manifest.json: nothing "
+                "says what its shards hold; remove the folder and convert anew");
+  EXPECT_NE(outcome.err.find("but no manifest.json"), std::string::npos);
 }
 
 }  // namespace

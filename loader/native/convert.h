@@ -46,9 +46,9 @@ struct ConvertReport {
 // `out` is `source` or inside it; both as the file system resolves them.
 absl::Status CheckConvertFolders(const std::string& source, const std::string& out);
 
-// Converts `checkpoint` into the folder `out`, which is made if it is not there, or goes on with a
-// conversion that was stopped there. The same checkpoint and options give the same bytes, however
-// often it was stopped.
+// Converts `checkpoint` into the folder `out`, which is made, with those around it, if it is not
+// there, or goes on with a conversion that was stopped there. The same checkpoint and options give
+// the same bytes, however often it was stopped.
 //
 // INVALID_ARGUMENT or FAILED_PRECONDITION for folders that cannot be used: one that holds anything
 // else, or a conversion of another source or with other options; both values are named.

@@ -23,6 +23,7 @@
 namespace mneme::loader {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -155,9 +156,9 @@ TEST(ConvertTest, OneThatWasStoppedGoesOnAndGivesTheSameBytes) {
     ASSERT_EQ(stopped.code(), absl::StatusCode::kCancelled) << stopped;
     // What was not finished has left nothing, and there is no manifest.
     const std::map<std::string, ino_t> before = Shards(out);
-    EXPECT_EQ(ReadManifest(out).status().code(), absl::StatusCode::kNotFound);
+    EXPECT_EQ(ReadManifest(out).status().code(), absl::StatusCode::kFailedPrecondition);
     EXPECT_THAT(std::string(ReadManifest(out).status().message()),
-                HasSubstr("its conversion is not finished"));
+                HasSubstr("a conversion has not come to its end"));
     size_t files = 0;
     for ([[maybe_unused]] const auto& e : std::filesystem::directory_iterator(out)) ++files;
     EXPECT_EQ(files, before.size() + 3);  // journal, config and tokenizer
@@ -247,6 +248,12 @@ TEST(ConvertTest, FoldersOfOthersAreRefused) {
   std::filesystem::create_directory_symlink(in, link);
   EXPECT_THAT(Refusal(checkpoint, link, {}), HasSubstr(": is the source folder "));
   EXPECT_EQ(Refusal(checkpoint, in + "2", {}), "converted");
+  std::filesystem::remove(in + "2/manifest.json");
+  EXPECT_EQ(Refusal(checkpoint, in + "2", {}),
+            in + "2: has the shard model-00001-of-00001.safetensors, but no manifest.json: nothing "
+                 "says what its shards hold; remove the folder and convert anew");
+  std::filesystem::remove_all(in + "2");
+  EXPECT_EQ(Refusal(checkpoint, in + "2/made/too", {}), "converted");
 
   const std::string full = FreshFolder("full");
   std::ofstream(full + "/thesis.txt") << "x";
@@ -254,6 +261,10 @@ TEST(ConvertTest, FoldersOfOthersAreRefused) {
             full +
                 ": is not empty (\"thesis.txt\") and holds no conversion: has neither "
                 "manifest.json nor convert.journal.json");
+  std::ofstream(full + "/convert.journal.json") << "[]\n";
+  EXPECT_THAT(Refusal(checkpoint, full, {}), AllOf(StartsWith(full + "/convert.journal.json: "),
+                                                   HasSubstr("; remove the folder to begin anew")));
+  std::filesystem::remove(full + "/convert.journal.json");
   std::ofstream(full + "/manifest.json") << "{}";
   EXPECT_THAT(Refusal(checkpoint, full, {}), StartsWith(full + "/manifest.json: format: "));
   std::ofstream(full + "/manifest.json") << R"({"format":"mneme","version":2})";

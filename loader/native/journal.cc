@@ -95,7 +95,7 @@ absl::Status ReadVersion(const JsonField& field, const std::string& file) {
           ? absl::StrCat(file, ": version ", version, " is newer than this build reads (", kVersion,
                          ")")
           : absl::StrCat(file, ": version ", version, " is of an earlier build, this one goes on ",
-                         "with version ", kVersion, "; remove the folder to begin anew"));
+                         "with version ", kVersion));
 }
 
 absl::Status ReadHeader(const JsonField& root, const std::string& file, Journal* out) {

@@ -44,8 +44,7 @@ TEST(JournalTest, WhatIsNoJournalIsRefused) {
   EXPECT_EQ(refusal(R"({"format":"mneme conversion","version":3})"),
             "j.json: version 3 is newer than this build reads (2)");
   EXPECT_EQ(refusal(R"({"format":"mneme conversion","version":1})"),
-            "j.json: version 1 is of an earlier build, this one goes on with version 2; remove the "
-            "folder to begin anew");
+            "j.json: version 1 is of an earlier build, this one goes on with version 2");
   std::string more = Example().Print();
   EXPECT_EQ(refusal(more.insert(1, "\"foo\":0,")), "j.json: unknown member \"foo\" = 0");
   Journal journal = Example();

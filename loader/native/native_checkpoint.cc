@@ -195,12 +195,14 @@ absl::Status CheckWeights(const std::string& directory, const Manifest& manifest
 }
 
 absl::Status CheckUnfinished(const std::string& directory) {
-  const auto refuse = [&directory](const std::string& found) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        directory, ": has ", found, ", but no ", kManifestName,
-        ": a conversion has not come to its end; the same `mneme convert` again ends it"));
+  const auto refuse = [&directory](const std::string& found, const char* what) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(directory, ": has ", found, ", but no ", kManifestName, ": ", what));
   };
-  if (FileExists(absl::StrCat(directory, "/", kJournalName))) return refuse(kJournalName);
+  if (FileExists(absl::StrCat(directory, "/", kJournalName))) {
+    return refuse(kJournalName,
+                  "a conversion has not come to its end; the same `mneme convert` again ends it");
+  }
   // Other folders have files called like shards; what is in the first tells whose they are.
   std::string first;
   std::error_code error;
@@ -216,7 +218,9 @@ absl::Status CheckUnfinished(const std::string& directory) {
   if (!file.ok()) return absl::OkStatus();  // whoever needs it says what is wrong with it
   const auto format = (*file)->metadata().find("format");
   const bool native = format != (*file)->metadata().end() && format->second == "mneme";
-  return native ? refuse(absl::StrCat("the shard ", first)) : absl::OkStatus();
+  if (!native) return absl::OkStatus();
+  return refuse(absl::StrCat("the shard ", first),
+                "nothing says what its shards hold; remove the folder and convert anew");
 }
 
 }  // namespace mneme::loader

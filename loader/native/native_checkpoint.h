@@ -34,8 +34,9 @@ absl::StatusOr<NativeCheckpoint> OpenNative(const std::string& directory);
 absl::Status CheckWeights(const std::string& directory, const Manifest& manifest,
                           const ModelDescription& model);
 
-// FAILED_PRECONDITION where the folder, which has no manifest, has what a conversion leaves that
-// has not come to its end: it names the command that ends it.
+// FAILED_PRECONDITION where the folder, which has no manifest, has what a conversion writes: with
+// the journal of one that has not come to its end it names the command that ends it, with shards
+// alone it says that they are of no use.
 absl::Status CheckUnfinished(const std::string& directory);
 
 }  // namespace mneme::loader

@@ -355,11 +355,13 @@ TEST_F(RefusedTest, ManifestsOfOtherWeights) {
 TEST_F(RefusedTest, AFolderWhoseConversionHasNotEnded) {
   fs::remove(folder_ + "/manifest.json");
   const std::string shard = First().substr(folder_.size() + 1);
+  ExpectRefusal(folder_, absl::StatusCode::kFailedPrecondition,
+                folder_ + ": has the shard " + shard +
+                    ", but no manifest.json: nothing says what its shards hold; remove the folder "
+                    "and convert anew");
   const std::string rest =
       ", but no manifest.json: a conversion has not come to its end; the same `mneme convert` "
       "again ends it";
-  ExpectRefusal(folder_, absl::StatusCode::kFailedPrecondition,
-                folder_ + ": has the shard " + shard + rest);
   std::ofstream(folder_ + "/convert.journal.json") << "{";
   ExpectRefusal(folder_, absl::StatusCode::kFailedPrecondition,
                 folder_ + ": has convert.journal.json" + rest);

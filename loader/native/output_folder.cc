@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "loader/files/mapped_file.h"
+#include "loader/native/native_checkpoint.h"
 #include "loader/native/output_file.h"
 #include "loader/text/text.h"
 
@@ -57,6 +58,8 @@ absl::StatusOr<std::string> ForeignEntry(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<OutputFolder> OutputFolder::Open(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(ParentOf(path), error);  // mkdir says what is wrong with it
   if (mkdir(path.c_str(), 0755) == 0) {
     // A new name lasts when the folder it is in does.
     if (absl::Status status = SyncFolder(ParentOf(path)); !status.ok()) return status;
@@ -79,7 +82,11 @@ absl::Status OutputFolder::ReadState() {
     const auto text = ReadSmallFile(Path(kJournalName), kMostJournalBytes);
     if (!text.ok()) return text.status();
     absl::StatusOr<Journal> journal = Journal::Parse(*text, Path(kJournalName));
-    if (!journal.ok()) return journal.status();
+    if (!journal.ok()) {
+      return absl::Status(journal.status().code(),
+                          absl::StrCat(std::string(journal.status().message()),
+                                       "; remove the folder to begin anew"));
+    }
     journal_ = *std::move(journal);
   }
   if (FileExists(Path(kManifestName))) {
@@ -91,6 +98,7 @@ absl::Status OutputFolder::ReadState() {
   const absl::StatusOr<std::string> foreign = ForeignEntry(path_);
   if (!foreign.ok()) return foreign.status();
   if (foreign->empty()) return absl::OkStatus();
+  if (absl::Status unfinished = CheckUnfinished(path_); !unfinished.ok()) return unfinished;
   return absl::FailedPreconditionError(absl::StrCat(path_, ": is not empty (", Quote(*foreign),
                                                     ") and holds no conversion: has neither ",
                                                     kManifestName, " nor ", kJournalName));

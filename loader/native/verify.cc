@@ -17,7 +17,7 @@
 #include "kernels/device/buffer.h"
 #include "loader/files/mapped_file.h"
 #include "loader/native/checksum.h"
-#include "loader/native/journal.h"
+#include "loader/native/native_checkpoint.h"
 #include "loader/safetensors/header_json.h"
 #include "loader/text/text.h"
 
@@ -332,15 +332,10 @@ class Verification {
 
 absl::StatusOr<Manifest> ReadManifest(const std::string& directory) {
   absl::StatusOr<Manifest> manifest = Manifest::Read(directory);
-  if (absl::IsNotFound(manifest.status())) {
-    const bool begun = FileExists(directory + "/" + kJournalName);
-    return absl::NotFoundError(
-        begun ? absl::StrCat(directory, ": its conversion is not finished: has no ", kManifestName,
-                             "; run the same `mneme convert` again")
-              : absl::StrCat(directory, ": has no ", kManifestName,
-                             ": `mneme convert` has not written this folder"));
-  }
-  return manifest;
+  if (!absl::IsNotFound(manifest.status())) return manifest;
+  if (absl::Status unfinished = CheckUnfinished(directory); !unfinished.ok()) return unfinished;
+  return absl::NotFoundError(absl::StrCat(directory, ": has no ", kManifestName,
+                                          ": `mneme convert` has not written this folder"));
 }
 
 absl::StatusOr<VerifyReport> VerifyNative(const std::string& directory,

@@ -42,8 +42,8 @@ struct VerifyReport {
 inline constexpr size_t kMostDifferences = 20;
 inline constexpr int64_t kLeastMeasured = int64_t{16} << 20;
 
-// Reads `directory`'s manifest: NOT_FOUND without one, saying whether a conversion has begun there;
-// else Parse's errors.
+// Reads `directory`'s manifest. Without one the error of CheckUnfinished, or NOT_FOUND where
+// nothing is a conversion's; else Parse's errors.
 absl::StatusOr<Manifest> ReadManifest(const std::string& directory);
 
 // Reads and checks everything. Differences are no error; the errors are those of ReadManifest, and

@@ -191,9 +191,16 @@ TEST_F(VerifyTest, AShardOfAnotherConversionIsNamed) {
 TEST_F(VerifyTest, FoldersWithoutAManifestAreRefused) {
   std::filesystem::remove(out_ + "/" + kManifestName);
   auto report = VerifyNative(out_, {});
-  EXPECT_EQ(report.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(report.status().message(),
-            out_ + ": has no manifest.json: `mneme convert` has not written this folder");
+            out_ + ": has the shard " + manifest_.shards[0].file +
+                ", but no manifest.json: nothing says what its shards hold; remove the folder and "
+                "convert anew");
+  report = VerifyNative(testing::TempDir(), {});
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(
+      report.status().message(),
+      testing::TempDir() + ": has no manifest.json: `mneme convert` has not written this folder");
   std::ofstream(out_ + "/" + kManifestName) << R"({"format":"mneme","version":7})";
   report = VerifyNative(out_, {});
   EXPECT_EQ(report.status().message(),
