@@ -39,24 +39,27 @@ class EmbeddingActor : public Actor {
   const kernels::EmbeddingFn run_;
 };
 
-class LayerNormActor : public Actor {
+// What both norms are bound to.
+class NormOperands {
  public:
-  explicit LayerNormActor(const ActorBinding& b)
+  explicit NormOperands(const ActorBinding& b)
       : weight_(b.Floats(0)),
         bias_(b.Floats(1)),
         width_(b.actor.attributes().norm().width()),
         eps_(b.actor.attributes().norm().eps()),
         x_(b.Input(0)),
-        y_(b.Output(0)),
-        run_(b.reference_kernels ? kernels::LayerNormReference : kernels::ResolveLayerNorm(b.isa)) {
-  }
-  Traffic Fire(const StepContext& step) override {
-    return run_({.x = x_.View<const float>(step),
-                 .width = width_,
-                 .weight = weight_,
-                 .bias = bias_,
-                 .eps = eps_,
-                 .y = y_.View<float>(step)});
+        y_(b.Output(0)) {}
+  // Args: of either kernel, which name them alike.
+  template <class Args>
+  Args Of(const StepContext& step) const {
+    Args args;
+    args.x = x_.View<const float>(step);
+    args.width = width_;
+    args.weight = weight_;
+    args.bias = bias_;
+    args.eps = eps_;
+    args.y = y_.View<float>(step);
+    return args;
   }
 
  private:
@@ -66,6 +69,20 @@ class LayerNormActor : public Actor {
   const float eps_;
   const RegisterRef x_;
   const RegisterRef y_;
+};
+
+class LayerNormActor : public Actor {
+ public:
+  explicit LayerNormActor(const ActorBinding& b)
+      : operands_(b),
+        run_(b.reference_kernels ? kernels::LayerNormReference : kernels::ResolveLayerNorm(b.isa)) {
+  }
+  Traffic Fire(const StepContext& step) override {
+    return run_(operands_.Of<kernels::LayerNormArgs>(step));
+  }
+
+ private:
+  const NormOperands operands_;
   const kernels::LayerNormFn run_;
 };
 
@@ -79,32 +96,18 @@ RegisterRef ColumnOf(RegisterRef ref, int32_t column) {
 class RmsNormActor : public Actor {
  public:
   explicit RmsNormActor(const ActorBinding& b)
-      : weight_(b.Floats(0)),
-        bias_(b.Floats(1)),
-        width_(b.actor.attributes().norm().width()),
-        eps_(b.actor.attributes().norm().eps()),
-        x_(b.Input(0)),
+      : operands_(b),
         squares_(ColumnOf(b.Input(1), b.actor.attributes().norm().sum())),
-        y_(b.Output(0)),
         run_(b.reference_kernels ? kernels::RmsNormReference : kernels::ResolveRmsNorm(b.isa)) {}
   Traffic Fire(const StepContext& step) override {
-    return run_({.x = x_.View<const float>(step),
-                 .width = width_,
-                 .weight = weight_,
-                 .bias = bias_,
-                 .eps = eps_,
-                 .squares = squares_.View<const float>(step),
-                 .y = y_.View<float>(step)});
+    kernels::RmsNormArgs args = operands_.Of<kernels::RmsNormArgs>(step);
+    args.squares = squares_.View<const float>(step);
+    return run_(args);
   }
 
  private:
-  const float* const weight_;
-  const float* const bias_;
-  const int64_t width_;
-  const float eps_;
-  const RegisterRef x_;
+  const NormOperands operands_;
   const RegisterRef squares_;
-  const RegisterRef y_;
   const kernels::RmsNormFn run_;
 };
 

@@ -140,6 +140,25 @@ TEST(OlmoWeightsTest, AnUntrainedMemoryIsRefused) {
   }
 }
 
+// In any dtype: minus zero is zero, and 2.0 has its only bit in its highest byte.
+TEST(OlmoWeightsTest, ASignAloneIsNoTraining) {
+  const auto config = ReadOlmoConfig("tests/golden/ultramem_v2/config.yaml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  for (const StoredDType dtype : {StoredDType::kF32, StoredDType::kBf16, StoredDType::kF16}) {
+    for (const uint8_t highest : {0x80, 0x40}) {
+      ChangedFiles files("ultramem_v2");
+      StoredTensor& tensor = files.changeable().at("transformer.mem_blocks.1.tucker_core_u");
+      tensor.dtype = dtype;
+      std::vector<uint8_t> bytes(static_cast<size_t>(tensor.elements() * StoredDTypeBytes(dtype)),
+                                 0);
+      bytes.back() = highest;
+      tensor.bytes = bytes;
+      EXPECT_EQ(InspectOlmo(*config, files, "m.st").ok(), highest == 0x40)
+          << StoredDTypeName(dtype);
+    }
+  }
+}
+
 TEST(OlmoWeightsTest, ALostLayerMayBeUntrained) {
   static const uint8_t kZeros[64] = {};
   const auto config = ReadOlmoConfig("tests/golden/ultramem_v2_corners/config.yaml");
