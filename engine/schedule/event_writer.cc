@@ -87,9 +87,8 @@ void EventWriter::StartEcho(Choice* choice) {
   if (choice->echoing) return;
   choice->echoing = true;
   // At the end, so that choices echo in their order.
-  Choice** link = &echoing_;
-  while (*link != nullptr) link = &(*link)->next_echo;
-  *link = choice;
+  *echoing_end_ = choice;
+  echoing_end_ = &choice->next_echo;
 }
 
 bool EventWriter::PumpChoice(Choice* choice, Clock::time_point now) {

@@ -19,6 +19,8 @@ namespace mneme::schedule {
 class EventWriter {
  public:
   explicit EventWriter(Logprobs logprobs);
+  EventWriter(const EventWriter&) = delete;
+  EventWriter& operator=(const EventWriter&) = delete;
 
   // The prompt log-probabilities and the token of a span that ran, not its end. False, with a part
   // unwritten, when a logit is not finite. Settles what the span promised.
@@ -42,7 +44,9 @@ class EventWriter {
 
   Logprobs logprobs_;
   Choice* echoing_ = nullptr;  // list through next_echo
-  std::string unsent_;         // text that nobody asked for
+  // Where the next one is hung: the last one's next_echo, or echoing_.
+  Choice** echoing_end_ = &echoing_;
+  std::string unsent_;  // text that nobody asked for
 };
 
 template <class OnEvents>
@@ -53,6 +57,7 @@ void EventWriter::Pump(Clock::time_point now, OnEvents on_events) {
     if (!choice->finish_written && PumpChoice(choice, now)) on_events(choice->request);
     if (choice->finish_written || !choice->EchoPending()) {
       *link = choice->next_echo;
+      if (echoing_end_ == &choice->next_echo) echoing_end_ = link;
       choice->next_echo = nullptr;
       choice->echoing = false;
       if (choice->finish_wanted && !choice->finish_written) {

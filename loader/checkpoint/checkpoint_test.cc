@@ -54,7 +54,7 @@ TEST(CheckpointTest, TheConfigIsReadFirst) {
   const fs::path folder = Folder("wrong_config");
   std::ofstream(folder / "config.yaml") << "model: {rope: true, d_modle: 64}\n";
   EXPECT_THAT(Error(folder, absl::StatusCode::kInvalidArgument),
-              HasSubstr("config.yaml: model.d_modle (line 1): unknown setting"));
+              HasSubstr("config.yaml: model.d_modle (line 1): unknown key"));
 }
 
 TEST(CheckpointTest, ATruncatedFileIsRefused) {

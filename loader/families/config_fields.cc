@@ -9,7 +9,6 @@
 #include "loader/text/text.h"
 
 namespace mneme::loader {
-
 ConfigFields::ConfigFields(std::string file, std::string section, ConfigSection values)
     : file_(std::move(file)), section_(std::move(section)), values_(std::move(values)) {}
 
@@ -27,7 +26,7 @@ void ConfigFields::RefuseInstead(const std::string& name, const std::string& why
 }
 
 const ConfigValue* ConfigFields::Scalar(const std::string& name, bool* null) {
-  used_.insert(name);
+  read_.insert(name);
   const auto it = values_.find(name);
   *null = false;
   if (it == values_.end()) return nullptr;
@@ -53,7 +52,8 @@ const ConfigValue* ConfigFields::Required(const std::string& name) {
 int64_t ConfigFields::ParseInt(const std::string& name, const ConfigValue& value, Range range) {
   int64_t number = 0;
   if (value.kind != ConfigValue::Kind::kScalar || !absl::SimpleAtoi(value.text, &number)) {
-    Refuse(name, absl::StrCat("expected a whole number, not ", Quote(value.text)));
+    const bool null = value.kind == ConfigValue::Kind::kNull;
+    Refuse(name, absl::StrCat("expected a whole number, not ", null ? "null" : Quote(value.text)));
     return range.min;
   }
   if (number < range.min || number > range.max) {
@@ -165,7 +165,7 @@ std::optional<double> ConfigFields::OptionalNonNegative(const std::string& name,
 
 const std::vector<ConfigValue>& ConfigFields::List(const std::string& name) {
   static const std::vector<ConfigValue>* const kNone = new std::vector<ConfigValue>;
-  used_.insert(name);
+  read_.insert(name);
   const auto it = values_.find(name);
   if (it == values_.end() || it->second.kind == ConfigValue::Kind::kNull) return *kNone;
   if (it->second.kind == ConfigValue::Kind::kList) return it->second.items;
@@ -205,9 +205,31 @@ bool ConfigFields::is_null(const std::string& name) const {
 std::set<std::string> ConfigFields::Unread() const {
   std::set<std::string> unread;
   for (const auto& [name, value] : values_) {
-    if (used_.count(name) == 0) unread.insert(name);
+    if (!read_.contains(name) && !ignored_.contains(name)) unread.insert(name);
   }
   return unread;
+}
+
+void ConfigFields::RefuseUnread(const std::set<std::string>& ignored, const std::string& prefix) {
+  std::vector<std::string> unknown;
+  for (const std::string& key : Unread()) {
+    if (!ignored.contains(prefix + key)) unknown.push_back(key);
+  }
+  if (!unknown.empty()) {
+    std::string why = absl::StrCat("unknown key; if it changes nothing, --ignore-config-key ",
+                                   prefix, Quote(unknown[0]), " accepts it");
+    if (unknown.size() > 1) {
+      absl::StrAppend(&why, "; unknown as well: ", QuoteFew(std::span(unknown).subspan(1)));
+    }
+    RefuseInstead(unknown[0], why);
+  }
+  for (const std::string& name : ignored) {
+    if (!name.starts_with(prefix)) continue;
+    const std::string key = name.substr(prefix.size());
+    if (has(key) && read_.contains(key)) {
+      Refuse(key, "--ignore-config-key: this key is read, it cannot be ignored");
+    }
+  }
 }
 
 }  // namespace mneme::loader

@@ -50,14 +50,19 @@ class ConfigFields {
   bool has(const std::string& name) const { return values_.count(name) != 0; }
   bool is_null(const std::string& name) const;
   // Accepts a key without looking at its value.
-  void Ignore(const std::string& name) { used_.insert(name); }
+  void Ignore(const std::string& name) { ignored_.insert(name); }
+  // Says that the caller reads the key by other means.
+  void MarkRead(const std::string& name) { read_.insert(name); }
   // Keys that nothing has read or ignored yet.
   std::set<std::string> Unread() const;
+  // Refuses such keys, all in one message and in place of an earlier one, for a misspelled name
+  // explains other errors; but accepts those whose `prefix` + key is in `ignored`
+  // (--ignore-config-key). Refuses keys in `ignored` that were read.
+  void RefuseUnread(const std::set<std::string>& ignored, const std::string& prefix);
 
   // Records an error of field `name` unless there is one already.
   void Refuse(const std::string& name, const std::string& why);
-  // Records an error that explains others, such as a misspelled name, in place of one recorded
-  // before.
+  // The same, in place of one recorded before.
   void RefuseInstead(const std::string& name, const std::string& why);
   const absl::Status& status() const { return status_; }
 
@@ -77,7 +82,8 @@ class ConfigFields {
   std::string file_;
   std::string section_;
   ConfigSection values_;
-  std::set<std::string> used_;
+  std::set<std::string> read_;
+  std::set<std::string> ignored_;
   absl::Status status_;
 };
 

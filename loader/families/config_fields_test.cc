@@ -2,8 +2,10 @@
 
 #include <string>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "loader/families/yaml_section.h"
+#include "loader/text/text.h"
 
 namespace mneme::loader {
 namespace {
@@ -75,6 +77,39 @@ TEST(ConfigFieldsTest, KnowsWhatNobodyRead) {
   fields.Ignore("ignored");
   EXPECT_TRUE(fields.is_null("null"));
   EXPECT_EQ(fields.Unread(), (std::set<std::string>{"null", "unread"}));
+}
+
+TEST(ConfigFieldsTest, RefusesAllThatNobodyRead) {
+  ConfigFields fields("c.json", "", {{"read", {}}, {"a", {}}, {"b", {}}, {"c", {}}, {"d", {}}});
+  fields.OptionalInt("read", {0, 1});
+  ConfigFields others = fields;
+  fields.RefuseUnread({"b"}, "");
+  EXPECT_EQ(fields.status().message(),
+            "c.json: a: unknown key; if it changes nothing, --ignore-config-key \"a\" accepts it; "
+            "unknown as well: \"c\" and \"d\"");
+  ConfigFields prefixed = others;
+  prefixed.RefuseUnread({"o.a", "o.b", "o.d"}, "o.");
+  EXPECT_EQ(
+      prefixed.status().message(),
+      "c.json: c: unknown key; if it changes nothing, --ignore-config-key o.\"c\" accepts it");
+  others.RefuseUnread({"a", "b", "c", "d", "not there"}, "");
+  EXPECT_TRUE(others.status().ok()) << others.status();
+  // What is accepted without a look at it may be named, what is read may not.
+  others.Ignore("d");
+  others.RefuseUnread({"a", "b", "c", "d"}, "");
+  EXPECT_TRUE(others.status().ok()) << others.status();
+  others.RefuseUnread({"a", "b", "c", "d", "read"}, "");
+  EXPECT_EQ(others.status().message(),
+            "c.json: read: --ignore-config-key: this key is read, it cannot be ignored");
+}
+
+TEST(ConfigFieldsTest, NamesAFewOfManyUnknownKeys) {
+  ConfigSection section;
+  for (int i = 1000; i < 2000; ++i) section[std::to_string(i) + std::string(200, 'k')] = {};
+  ConfigFields fields("c.json", "", section);
+  fields.RefuseUnread({}, "");
+  EXPECT_THAT(std::string(fields.status().message()), testing::EndsWith(" and 996 more"));
+  EXPECT_LE(fields.status().message().size(), kMaxMessageBytes);
 }
 
 }  // namespace

@@ -43,13 +43,10 @@ constexpr Family kQwen3 = {"Qwen3MoeForCausalLM", "qwen3_moe", 1e-6, 10000, 8, t
 
 // Keys that change no arithmetic of inference, and names of files, classes and tokens.
 constexpr const char* kHarmless[] = {
-    "architectures",
     "attention_dropout",
     "auto_map",
-    "bos_token_id",
     "dtype",
     "initializer_range",
-    "model_type",
     "output_router_logits",
     "router_aux_loss_coef",
     "router_jitter_noise",
@@ -68,7 +65,7 @@ class Reader {
 
   absl::StatusOr<ModelDescription> Read() {
     if (!FindFamily()) return fields_.status();
-    if (fields_.has("quantization_config")) {
+    if (fields_.has("quantization_config") && !fields_.is_null("quantization_config")) {
       fields_.Refuse("quantization_config", "quantised checkpoints are not served");
       return fields_.status();
     }
@@ -96,19 +93,26 @@ class Reader {
   bool Is(const Family& family) const { return family_ == &family; }
 
   bool FindFamily() {
-    std::vector<std::string> names;
-    for (const std::string& name : fields_.TextList("architectures")) names.push_back(Quote(name));
+    const std::vector<std::string> names = fields_.TextList("architectures");
     std::vector<std::string> served;
     for (const Family* family : {&kOlmoe, &kMixtral, &kQwen2, &kQwen3}) {
-      if (names.size() == 1 && names[0] == Quote(family->name)) family_ = family;
+      if (names.size() == 1 && names[0] == family->name) family_ = family;
       served.emplace_back(family->name);
     }
-    if (family_ != nullptr) return true;
-    fields_.Refuse("architectures",
-                   absl::StrCat(names.empty() ? "is missing" : "[", absl::StrJoin(names, ", "),
-                                names.empty() ? "" : "] is not served",
-                                "; served are: ", absl::StrJoin(served, ", ")));
-    return false;
+    if (family_ == nullptr) {
+      const char* why = names.size() == 1 ? " is not served" : ": not one name but several";
+      fields_.Refuse("architectures",
+                     absl::StrCat(names.empty() ? "names no class" : QuoteFew(names) + why,
+                                  "; served are: ", absl::StrJoin(served, ", ")));
+      return false;
+    }
+    // What transformers picks the class by.
+    const std::string type = fields_.Text("model_type", family_->architecture);
+    if (type != family_->architecture) {
+      fields_.Refuse("model_type", absl::StrCat(Quote(type), " is not that of ", family_->name,
+                                                ", ", Quote(family_->architecture)));
+    }
+    return true;
   }
 
   // A size has no default that would be right for another model than one published one.
@@ -231,6 +235,14 @@ class Reader {
     model_.ffn.hidden = Size("intermediate_size", kMaxHidden);
   }
 
+  // A window that no sequence fills hides nothing, however large the file says it is.
+  std::optional<int64_t> Window(int64_t least) {
+    const std::optional<int64_t> window =
+        fields_.OptionalInt("sliding_window", {least, std::numeric_limits<int64_t>::max()});
+    if (!window.has_value()) return std::nullopt;
+    return std::min(*window, model_.max_sequence_length);
+  }
+
   void SlideAll(int64_t window) {
     model_.attention.windows.assign(static_cast<size_t>(model_.layers), window);
   }
@@ -247,13 +259,13 @@ class Reader {
       return;
     }
     if (Is(kMixtral)) {
-      const std::optional<int64_t> window = fields_.OptionalInt(key, {1, kMaxPositions});
+      const std::optional<int64_t> window = Window(1);
       if (window.has_value()) SlideAll(*window);
       return;
     }
     const bool used = fields_.Bool("use_sliding_window", false);
     // 0 is written where it is off.
-    const std::optional<int64_t> stated = fields_.OptionalInt(key, {used ? 1 : 0, kMaxPositions});
+    const std::optional<int64_t> stated = Window(used ? 1 : 0);
     const int64_t window = fields_.has(key) ? stated.value_or(0) : 4096;
     if (Is(kQwen3)) {
       fields_.Ignore("max_window_layers");
@@ -264,7 +276,9 @@ class Reader {
   }
 
   void ReadQwen2Windows(bool used, int64_t window) {
-    const int64_t below = fields_.OptionalInt("max_window_layers", {0, kMaxLayers}).value_or(28);
+    const int64_t below =
+        fields_.OptionalInt("max_window_layers", {0, std::numeric_limits<int64_t>::max()})
+            .value_or(28);
     const std::vector<std::string> types = fields_.TextList("layer_types");
     const bool listed = fields_.has("layer_types") && !fields_.is_null("layer_types");
     if (listed && static_cast<int64_t>(types.size()) != model_.layers) {
@@ -317,18 +331,19 @@ class Reader {
 
   void RefuseOthers() {
     for (const char* key : kHarmless) fields_.Ignore(key);
-    if (fields_.is_null("layer_types")) fields_.Ignore("layer_types");
+    if (fields_.has("auto_map")) {
+      model_.warnings.push_back(
+          absl::StrCat("The config's auto_map names code of the checkpoint's "
+                       "own; what is served is the published ",
+                       family_->name, "."));
+    }
     for (const std::string& key : fields_.Unread()) {
-      if (ignored_.contains(key)) continue;
-      fields_.Refuse(key, absl::StrCat("unknown key; if it changes nothing, --ignore-config-key ",
-                                       Quote(key), " accepts it"));
+      if (key.ends_with("_token_id")) fields_.Ignore(key);
     }
-    const std::set<std::string> unread = fields_.Unread();
-    for (const std::string& key : ignored_) {
-      if (fields_.has(key) && !unread.contains(key)) {
-        fields_.Refuse(key, "--ignore-config-key: this key is read, it cannot be ignored");
-      }
+    for (const char* key : {"layer_types", "quantization_config"}) {
+      if (fields_.is_null(key)) fields_.Ignore(key);
     }
+    fields_.RefuseUnread(ignored_, "");
   }
 
   const std::string& file_;

@@ -174,8 +174,14 @@ TEST(HfConfigTest, Windows) {
 
 TEST(HfConfigTest, RefusesByName) {
   const std::string names[][3] = {
-      {"architectures", "[\"LlamaForCausalLM\"]", "architectures: [\"LlamaForCausalLM\"] is not"},
-      {"architectures", "", "architectures: is missing; served are: OlmoeForCausalLM, Mixtral"},
+      {"architectures", "[\"LlamaForCausalLM\"]",
+       "architectures: \"LlamaForCausalLM\" is not served"},
+      {"architectures", "", "architectures: names no class; served are: OlmoeForCausalLM, Mixtral"},
+      {"architectures", "null", "architectures: names no class"},
+      {"architectures", "[\"OlmoeForCausalLM\",\"MixtralForCausalLM\"]",
+       "architectures: \"OlmoeForCausalLM\" and \"MixtralForCausalLM\": not one name but several"},
+      {"model_type", "\"mixtral\"",
+       "model_type: \"mixtral\" is not that of OlmoeForCausalLM, \"olmoe\""},
       {"quantization_config", "{\"bits\":4}", "quantization_config: quantised"},
       {"hidden_act", "\"gelu\"", "hidden_act: \"gelu\" is not served; served are: silu"},
       {"hidden_size", "", "hidden_size: is missing"},
@@ -199,6 +205,7 @@ TEST(HfConfigTest, RefusesByName) {
        "logit_scale: unknown key; if it changes nothing, "
        "--ignore-config-key \"logit_scale\" accepts it"},
       {"rms_norm_eps", "null", "rms_norm_eps: is null"},
+      {"eos_token_id", "[null]", "eos_token_id: expected a whole number, not null"},
       {"tie_word_embeddings", "\"false\"", "tie_word_embeddings: expected true or false"},
   };
   for (const auto& [key, value, message] : names) {
@@ -247,13 +254,46 @@ TEST(HfConfigTest, HarmlessKeysAreAccepted) {
                    {"dtype", "\"float32\""},
                    {"_name_or_path", "\"x\""},
                    {"auto_map", "{\"AutoModel\":\"x\"}"},
-                   {"bos_token_id", "1"}});
+                   {"bos_token_id", "1"},
+                   {"sep_token_id", "null"},
+                   {"decoder_start_token_id", "7"},
+                   {"quantization_config", "null"}});
+}
+
+TEST(HfConfigTest, OtherCodeIsWarnedOf) {
+  const ModelDescription model = Parse(kMixtral, {{"auto_map", "{\"AutoModel\":\"x\"}"}});
+  ASSERT_EQ(model.warnings.size(), 1u);
+  EXPECT_THAT(model.warnings[0], HasSubstr("auto_map names code of the checkpoint's own"));
+}
+
+TEST(HfConfigTest, AWindowThatNothingFillsIsAsLongAsTheContext) {
+  const Keys far = {{"sliding_window", "1000000000000"}};
+  EXPECT_THAT(Parse(kMixtral, far).attention.windows, ElementsAre(512, 512, 512, 512));
+  EXPECT_THAT(Parse(kQwen2, far).attention.windows, IsEmpty());
+  Keys used = far;
+  used["use_sliding_window"] = "true";
+  used["max_window_layers"] = "1000000";
+  EXPECT_THAT(Parse(kQwen2, used).attention.windows, ElementsAre(512, 0, 512, 0));
+  EXPECT_THAT(Error(kMixtral, {{"sliding_window", "0"}}),
+              HasSubstr("sliding_window: 0 is not in [1"));
+}
+
+TEST(HfConfigTest, SlidingStopsAtLayer28WhereNothingElseIsSaid) {
+  const ModelDescription model =
+      Parse(kQwen2, {{"use_sliding_window", "true"}, {"num_hidden_layers", "32"}});
+  EXPECT_EQ(model.attention.windows[26], 4096);
+  EXPECT_EQ(model.attention.windows[28], 0);
 }
 
 TEST(HfConfigTest, AKeyCanBeIgnored) {
   Parse(kOlmoe, {{"logit_scale", "2.0"}}, {"logit_scale", "not_there"});
   EXPECT_THAT(Error(kOlmoe, {{"clip_qkv", "2.0"}}, {"clip_qkv"}),
               HasSubstr("clip_qkv: --ignore-config-key: this key is read"));
+  EXPECT_THAT(Error(kOlmoe, {{"rope_scaling", "null"}}, {"rope_scaling"}),
+              HasSubstr("rope_scaling: --ignore-config-key: this key is read"));
+  // What is not read may be ignored.
+  Parse(kQwen3, {{"max_window_layers", "2"}, {"use_cache", "true"}},
+        {"max_window_layers", "use_cache"});
   EXPECT_THAT(Error(kOlmoe, {{"quantization_config", "{}"}}, {"quantization_config"}),
               HasSubstr("quantization_config: quantised"));
 }

@@ -45,19 +45,16 @@ void Llama3(const Settings& settings, ConfigFields& fields, RopeDescription* rop
   const double factor = RequiredFactor("factor", fields);
   const double low = RequiredFactor("low_freq_factor", fields);
   const double high = RequiredFactor("high_freq_factor", fields);
-  if (high <= low) {
-    fields.Refuse("high_freq_factor",
-                  absl::StrCat(high, " is not more than low_freq_factor ", low));
-    return;
-  }
   const auto original = static_cast<double>(settings.original_positions);
   rope->frequencies = Base(settings);
   for (float& f : rope->frequencies) {
     const double wavelength = 2 * std::numbers::pi / f;
-    if (wavelength < original / high) continue;
-    const double share =
-        wavelength > original / low ? 0.0 : (original / wavelength - low) / (high - low);
-    f = static_cast<float>(f * ((1 - share) / factor + share));
+    if (wavelength > original / low) {
+      f = static_cast<float>(f / factor);
+    } else if (wavelength >= original / high && high > low) {
+      const double share = (original / wavelength - low) / (high - low);
+      f = static_cast<float>(f * ((1 - share) / factor + share));
+    }
   }
 }
 
@@ -143,20 +140,6 @@ std::string TypeOf(ConfigFields& fields) {
   return type;
 }
 
-// Keys of the object that are known and were to be ignored.
-void RefuseIgnored(const std::string& object, const std::set<std::string>& ignored,
-                   ConfigFields& fields) {
-  const std::set<std::string> unread = fields.Unread();
-  const std::string prefix = object + ".";
-  for (const std::string& key : ignored) {
-    if (!key.starts_with(prefix)) continue;
-    const std::string inner = key.substr(prefix.size());
-    if (fields.has(inner) && !unread.contains(inner)) {
-      fields.Refuse(inner, "--ignore-config-key: this key is read, it cannot be ignored");
-    }
-  }
-}
-
 }  // namespace
 
 absl::Status ReadHfRope(const std::string& file, const JsonConfig& config, double theta,
@@ -170,8 +153,8 @@ absl::Status ReadHfRope(const std::string& file, const JsonConfig& config, doubl
   const std::optional<int64_t> top_original =
       top.OptionalInt("original_max_position_embeddings", {1, kMostPositions});
   RefusePartial(top);
-  top.Ignore("rope_scaling");
-  top.Ignore("rope_parameters");
+  top.MarkRead("rope_scaling");
+  top.MarkRead("rope_parameters");
   RopeDescription& rope = model->attention.rope;
   rope.theta = static_cast<float>(top_theta);
   const std::string name = ObjectName(config);
@@ -208,12 +191,7 @@ absl::Status ReadHfRope(const std::string& file, const JsonConfig& config, doubl
                           "mscale", "mscale_all_dim", "beta_fast", "beta_slow", "truncate"}) {
     fields.Ignore(key);
   }
-  for (const std::string& key : fields.Unread()) {
-    if (ignored.contains(absl::StrCat(name, ".", key))) continue;
-    fields.Refuse(key, absl::StrCat("unknown key; if it changes nothing, --ignore-config-key ",
-                                    name, ".", Quote(key), " accepts it"));
-  }
-  RefuseIgnored(name, ignored, fields);
+  fields.RefuseUnread(ignored, name + ".");
   return fields.status();
 }
 

@@ -117,6 +117,21 @@ TEST(HfRopeTest, YarnsOptions) {
             plain.frequencies);
 }
 
+// Wavelengths 6, 35, 199, ...: the third is the first above 512 / 4. Nothing lies between the
+// bands.
+TEST(HfRopeTest, Llama3WithoutAMiddleBand) {
+  const std::vector<float> base = kernels::RopeFrequencies(1e6f, 16);
+  for (const char* high : {"4", "1"}) {
+    const RopeDescription rope = Rope(absl::StrCat(
+        R"("rope_scaling":{"type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":)",
+        high, "}"));
+    ASSERT_EQ(rope.frequencies.size(), 8u);
+    for (size_t i = 0; i < 8; ++i) {
+      EXPECT_EQ(rope.frequencies[i], i < 2 ? base[i] : base[i] / 8) << high << " " << i;
+    }
+  }
+}
+
 // The ramp of these goes from 1.30, rounded down, to 3.31, rounded up.
 TEST(HfRopeTest, YarnRoundsItsRampOutwards) {
   const RopeDescription rope = Rope(
@@ -141,9 +156,6 @@ TEST(HfRopeTest, RefusesByName) {
               HasSubstr("rope_scaling.low_freq_factor: is missing"));
   EXPECT_THAT(Error(scaling(R"("type":"llama3","factor":8,"low_freq_factor":1)")),
               HasSubstr("rope_scaling.high_freq_factor: is missing"));
-  EXPECT_THAT(
-      Error(scaling(R"("type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4)")),
-      HasSubstr("high_freq_factor: 4 is not more than low_freq_factor 4"));
   EXPECT_THAT(Error(scaling(R"("partial_rotary_factor":0.25)")),
               HasSubstr("rope_scaling.partial_rotary_factor: 0.25 is not served"));
   EXPECT_THAT(Error(scaling(R"("full_attention":{"factor":1})")),

@@ -41,6 +41,11 @@ class Mapper {
 
  private:
   bool Has(const std::string& name) const { return files_.tensors().contains(name); }
+  // Whether some tensor's name begins so.
+  bool HasAny(const std::string& prefix) const {
+    const auto at = files_.tensors().lower_bound(prefix);
+    return at != files_.tensors().end() && at->first.starts_with(prefix);
+  }
 
   void Matrix(WeightId id, const std::string& name, int64_t rows, int64_t cols) {
     matcher_.Add(id, matcher_.Take(name, {rows, cols}), cols);
@@ -94,29 +99,45 @@ class Mapper {
     // Mixtral's published name of the layer, and everybody else's.
     const std::string mixtral = prefix + "block_sparse_moe.";
     const std::string mlp = prefix + "mlp.";
-    const std::string router = (Has(mixtral + "gate.weight") ? mixtral : mlp) + "gate.weight";
-    Matrix({Role::kRouter, block}, router, moe.experts, model_.dim);
-    if (Has(mixtral + "experts.gate_up_proj") || Has(mlp + "experts.gate_up_proj")) {
-      FusedExperts(block, (Has(mixtral + "experts.gate_up_proj") ? mixtral : mlp) + "experts.");
+    // What is missing is asked for under the name that it would have beside the rest.
+    const bool mixtral_names =
+        HasAny(mixtral) || (!HasAny(mlp) && model_.architecture == "mixtral");
+    const std::string& usual = mixtral_names ? mixtral : mlp;
+    const auto found = [&](const std::string& name) {
+      if (Has(mixtral + name)) return mixtral;
+      return Has(mlp + name) ? mlp : usual;
+    };
+    Matrix({Role::kRouter, block}, found("gate.weight") + "gate.weight", moe.experts, model_.dim);
+    const std::string gate_up = found("experts.gate_up_proj");
+    const std::string down = found("experts.down_proj");
+    if (Has(gate_up + "experts.gate_up_proj")) {
+      FusedExperts(block, gate_up + "experts.");
+    } else if (Has(down + "experts.down_proj")) {
+      FusedExperts(block, down + "experts.");
+    } else if (HasAny(mixtral + "experts.") || (mixtral_names && !HasAny(mlp + "experts."))) {
+      SeparateExperts(block, mixtral + "experts.", {"w1", "w3", "w2"});
     } else {
-      const bool short_names = Has(mixtral + "experts.0.w1.weight");
-      SeparateExperts(block, (short_names ? mixtral : mlp) + "experts.", short_names);
+      SeparateExperts(block, mlp + "experts.", {"gate_proj", "up_proj", "down_proj"});
     }
     if (moe.shared_hidden == 0) return;
     Ffn(block, mlp + "shared_expert.", moe.shared_hidden);
     Matrix({Role::kSharedGate, block}, mlp + "shared_expert_gate.weight", 1, model_.dim);
   }
 
-  void SeparateExperts(int32_t block, const std::string& prefix, bool short_names) {
+  struct ExpertNames {
+    const char* gate;
+    const char* up;
+    const char* down;
+  };
+  void SeparateExperts(int32_t block, const std::string& prefix, const ExpertNames& names) {
     const MoeDescription& moe = *model_.moe;
     for (int64_t e = 0; e < moe.experts && matcher_.ok(); ++e) {
-      const std::string expert = absl::StrCat(prefix, e, ".");
-      Matrix({Role::kExpertGate, block}, expert + (short_names ? "w1" : "gate_proj") + ".weight",
-             moe.hidden, model_.dim);
-      Matrix({Role::kExpertUp, block}, expert + (short_names ? "w3" : "up_proj") + ".weight",
-             moe.hidden, model_.dim);
-      Matrix({Role::kExpertDown, block}, expert + (short_names ? "w2" : "down_proj") + ".weight",
-             model_.dim, moe.hidden);
+      const auto name = [&](const char* part) {
+        return absl::StrCat(prefix, e, ".", part, ".weight");
+      };
+      Matrix({Role::kExpertGate, block}, name(names.gate), moe.hidden, model_.dim);
+      Matrix({Role::kExpertUp, block}, name(names.up), moe.hidden, model_.dim);
+      Matrix({Role::kExpertDown, block}, name(names.down), model_.dim, moe.hidden);
     }
   }
 

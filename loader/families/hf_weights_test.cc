@@ -191,5 +191,27 @@ TEST(HfWeightsTest, RefusesByName) {
   EXPECT_THAT(Error(router), HasSubstr("\"model.layers.0.mlp.gate.weight\": is missing"));
 }
 
+// What is missing has the name that stands beside the rest of the layer.
+TEST(HfWeightsTest, AsksForNamesOfTheLayersOwnKind) {
+  const std::string mixtral = kBlocks[0] + "block_sparse_moe.";
+  Files whole = Common();
+  AddSeparate(mixtral, "w1", "w3", "w2", &whole);
+  AddFused(kBlocks[1] + "mlp.", &whole);
+  EXPECT_EQ(Error(whole), "");
+  for (const char* name : {"gate.weight", "experts.0.w1.weight", "experts.2.w2.weight"}) {
+    Files missing = whole;
+    missing.Remove(mixtral + name);
+    EXPECT_THAT(Error(missing), HasSubstr("\"" + mixtral + name + "\": is missing"));
+  }
+  Files fused = whole;
+  fused.Remove(kBlocks[1] + "mlp.experts.gate_up_proj");
+  EXPECT_THAT(Error(fused), HasSubstr("mlp.experts.gate_up_proj\": is missing"));
+  // With nothing to go by, the architecture's.
+  ModelDescription model = Model();
+  EXPECT_THAT(Error(Common(), model), HasSubstr("layers.0.mlp.gate.weight\": is missing"));
+  model.architecture = "mixtral";
+  EXPECT_THAT(Error(Common(), model), HasSubstr(mixtral + "gate.weight\": is missing"));
+}
+
 }  // namespace
 }  // namespace mneme::loader

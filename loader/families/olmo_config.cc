@@ -142,21 +142,10 @@ void ReadVocabulary(ConfigFields& fields, ModelDescription& model) {
 }
 
 void RefuseOthers(const std::set<std::string>& ignored, ConfigFields& fields) {
-  const std::set<std::string> unread = fields.Unread();
-  for (const std::string& name : unread) {
-    if (IsTrainingOnly(name) || ignored.contains(name)) continue;
-    fields.RefuseInstead(name, name == "block_group_size"
-                                   ? "block groups are not served"
-                                   : absl::StrCat("unknown setting, not served; if it changes "
-                                                  "nothing, --ignore-config-key ",
-                                                  Quote(name), " accepts it"));
-    return;
+  for (const std::string& name : fields.Unread()) {
+    if (IsTrainingOnly(name) && !ignored.contains(name)) fields.Ignore(name);
   }
-  for (const std::string& name : ignored) {
-    if (fields.has(name) && !unread.contains(name)) {
-      fields.Refuse(name, "--ignore-config-key: this setting is read, it cannot be ignored");
-    }
-  }
+  fields.RefuseUnread(ignored, "");
 }
 
 }  // namespace
@@ -189,6 +178,9 @@ absl::StatusOr<OlmoConfig> ParseOlmoConfig(std::string_view text, const std::str
                                              "n_kv_heads is ",
                                              model.attention.kv_heads, " and n_heads is ",
                                              model.attention.heads));
+  }
+  if (fields.Int("block_group_size", 1, {1, kMaxLayers}) != 1) {
+    fields.Refuse("block_group_size", "block groups are not served");
   }
   RefuseOthers(ignored, fields);
   if (!fields.status().ok()) return fields.status();

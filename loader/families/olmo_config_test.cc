@@ -127,8 +127,8 @@ TEST(OlmoConfigTest, TrainingSettingsAreIgnored) {
 
 TEST(OlmoConfigTest, UnknownSettingsAreRefusedByName) {
   ExpectRefused({{"sliding_window", "8"}}, "model.sliding_window (line ");
-  ExpectRefused({{"sliding_window", "8"}}, "unknown setting, not served");
-  ExpectRefused({{"block_group_size", "2"}}, "model.block_group_size");
+  ExpectRefused({{"sliding_window", "8"}}, "unknown key; if it changes nothing");
+  ExpectRefused({{"block_group_size", "2"}}, "block groups are not served");
   ExpectRefused({{"<<", "3"}}, "model.<<");
 }
 

@@ -1,5 +1,7 @@
 #include "loader/text/text.h"
 
+#include <algorithm>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
@@ -58,6 +60,17 @@ std::string Quote(std::string_view text) {
     text.remove_prefix(length == 0 ? 1 : length);
   }
   return absl::StrCat("\"", shown, text.empty() ? "" : "...", "\"");
+}
+
+std::string QuoteFew(std::span<const std::string> texts) {
+  constexpr size_t kMost = 3;
+  std::string shown;
+  for (size_t i = 0; i < std::min(texts.size(), kMost); ++i) {
+    const char* comma = i + 1 == texts.size() ? " and " : ", ";
+    absl::StrAppend(&shown, i == 0 ? "" : comma, Quote(texts[i]));
+  }
+  if (texts.size() > kMost) absl::StrAppend(&shown, " and ", texts.size() - kMost, " more");
+  return shown;
 }
 
 }  // namespace mneme::loader

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -25,6 +26,9 @@ inline constexpr size_t kMaxMessageBytes = 1000;
 // `text` between double quotes, for a message: at most kMaxQuotedBytes, control characters and
 // bytes that are not UTF-8 escaped, no character cut in two.
 std::string Quote(std::string_view text);
+
+// The first three of them quoted, and how many others there are: "a", "b", "c" and 4 more.
+std::string QuoteFew(std::span<const std::string> texts);
 
 }  // namespace mneme::loader
 

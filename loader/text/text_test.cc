@@ -48,5 +48,14 @@ TEST(TextTest, QuotesAreShortWhateverTheirEscapesNeed) {
   EXPECT_EQ(Quote("\xc3\xa9\xff"), "\"\xc3\xa9\\377\"");
 }
 
+TEST(TextTest, QuotesAFewOfMany) {
+  const std::vector<std::string> texts = {"a", "b", "c", "d", "e"};
+  const std::span<const std::string> all(texts);
+  EXPECT_EQ(QuoteFew(all.first(0)), "");
+  EXPECT_EQ(QuoteFew(all.first(1)), "\"a\"");
+  EXPECT_EQ(QuoteFew(all.first(3)), "\"a\", \"b\" and \"c\"");
+  EXPECT_EQ(QuoteFew(all), "\"a\", \"b\", \"c\" and 2 more");
+}
+
 }  // namespace
 }  // namespace mneme::loader
