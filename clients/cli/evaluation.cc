@@ -1,14 +1,20 @@
 #include "clients/cli/evaluation.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "clients/cli/engine_run.h"
+#include "clients/cli/stream_table.h"
 #include "engine/serving.h"
+#include "kernels/device/host_memory.h"
 #include "loader/safetensors/safetensors.h"
 
 namespace mneme::cli {
@@ -64,9 +70,12 @@ struct RouterTrace {
 // Keeps the logits and traces of the sequences of one matrix.
 class Collector : public TokenObserver {
  public:
-  Collector(const IdMatrix& ids, int64_t embedding_size)
-      : TokenObserver("eval-"), length_(ids.length), embedding_size_(embedding_size) {
-    tokens_ = ids.sequences * ids.length;
+  explicit Collector(const IdMatrix& ids)
+      : TokenObserver("eval-"), length_(ids.length), tokens_(ids.sequences * ids.length) {}
+
+  // Before the first request.
+  void KeepLogits(int64_t embedding_size) {
+    embedding_size_ = embedding_size;
     logits.resize(static_cast<size_t>(tokens_ * embedding_size));
   }
 
@@ -125,8 +134,8 @@ class Collector : public TokenObserver {
   }
 
   const int64_t length_;
-  const int64_t embedding_size_;
-  int64_t tokens_ = 0;
+  const int64_t tokens_;
+  int64_t embedding_size_ = 0;
 };
 
 template <class T>
@@ -226,39 +235,106 @@ void TraceChoices(const loader::ModelDescription& model, Collector* collector) {
   }
 }
 
+constexpr char kGreedyPrompt[] = "greedy_prompt";
+
 // What is read from the input file.
 struct Input {
   IdMatrix ids;
+  // With greedy tokens: what is continued, and which tensor that is.
   IdMatrix greedy_prompts;
+  std::string greedy_name = "input_ids";
 };
 
-absl::StatusOr<Input> ReadInput(const std::string& path) {
+absl::StatusOr<Input> ReadInput(const EvalOptions& options) {
+  const std::string& path = options.ids_path;
   const absl::StatusOr<std::shared_ptr<const SafetensorsFile>> file = SafetensorsFile::Open(path);
   if (!file.ok()) return file.status();
+  Input input;
   absl::StatusOr<IdMatrix> ids = ReadIds(**file, path, "input_ids");
   if (!ids.ok()) return ids.status();
-  Input input{.ids = *ids, .greedy_prompts = *ids};
-  if ((*file)->tensors().contains("greedy_prompt")) {
-    absl::StatusOr<IdMatrix> prompts = ReadIds(**file, path, "greedy_prompt");
+  input.ids = *std::move(ids);
+  if (options.greedy_tokens == 0) return input;
+  input.greedy_prompts = input.ids;
+  if ((*file)->tensors().contains(kGreedyPrompt)) {
+    absl::StatusOr<IdMatrix> prompts = ReadIds(**file, path, kGreedyPrompt);
     if (!prompts.ok()) return prompts.status();
     input.greedy_prompts = *std::move(prompts);
+    input.greedy_name = kGreedyPrompt;
   }
   return input;
+}
+
+absl::Status CheckIds(const IdMatrix& matrix, int64_t more, const loader::ModelDescription& model) {
+  if (matrix.length + more > model.max_sequence_length) {
+    const std::string and_more = more > 0 ? absl::StrCat(" and ", more, " greedy ones") : "";
+    return absl::InvalidArgumentError(absl::StrCat("sequences of ", matrix.length, " tokens",
+                                                   and_more, ", but the context holds ",
+                                                   model.max_sequence_length));
+  }
+  for (size_t i = 0; i < matrix.ids.size(); ++i) {
+    if (matrix.ids[i] < model.vocab_size) continue;
+    const auto at = static_cast<int64_t>(i);
+    return absl::InvalidArgumentError(
+        absl::StrCat("id ", matrix.ids[i], " of sequence ", at / matrix.length, " at position ",
+                     at % matrix.length, " is not in [0, ", model.vocab_size, ")"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckInput(const EvalOptions& options, const Input& input,
+                        const loader::ModelDescription& model) {
+  const auto named = [&](const std::string& tensor, const absl::Status& status) {
+    if (status.ok()) return status;
+    return absl::Status(status.code(),
+                        absl::StrCat(options.ids_path, ": ", tensor, ": ", status.message()));
+  };
+  if (absl::Status s = CheckIds(input.ids, 0, model); !s.ok()) return named("input_ids", s);
+  if (options.greedy_tokens > 0) {
+    if (absl::Status s = CheckIds(input.greedy_prompts, options.greedy_tokens, model); !s.ok()) {
+      return named(input.greedy_name, s);
+    }
+  }
+  // What is written is kept until then. Ids are in memory already, so that this cannot overflow.
+  double numbers = static_cast<double>(model.embedding_size);
+  if (options.trace && model.memory.has_value()) {
+    const loader::MemoryDescription& memory = *model.memory;
+    const auto selected = static_cast<double>(memory.heads * memory.top_k);
+    numbers +=
+        static_cast<double>(memory.layers.size()) *
+        (selected * (2 + static_cast<double>(memory.cores)) + static_cast<double>(model.dim));
+  }
+  if (options.trace && model.moe.has_value()) {
+    numbers += static_cast<double>(model.layers * model.moe->top_k) * 3;
+  }
+  const double bytes = numbers * sizeof(float) * static_cast<double>(input.ids.ids.size());
+  const int64_t available = kernels::AvailableHostMemory();
+  if (available == 0 || bytes <= static_cast<double>(available)) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat(options.ids_path, ": input_ids: what ", input.ids.ids.size(),
+                   " tokens give needs ", HumanBytes(bytes), " of memory; ",
+                   HumanBytes(static_cast<double>(available)), " are available"));
+}
+
+// So that a long evaluation does not end in a path that cannot be written.
+absl::Status CheckWritable(const std::string& path) {
+  const std::filesystem::path file(path);
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is a folder"));
+  }
+  const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
+  if (access(folder.c_str(), W_OK | X_OK) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be written"));
 }
 
 }  // namespace
 
 absl::Status Evaluate(const EvalOptions& options) {
-  const absl::StatusOr<Input> input = ReadInput(options.ids_path);
+  if (absl::Status s = CheckWritable(options.out_path); !s.ok()) return s;
+  const absl::StatusOr<Input> input = ReadInput(options);
   if (!input.ok()) return input.status();
-  // Only for the model's sizes, which the observer needs before the engine starts.
-  const absl::StatusOr<loader::Checkpoint> checkpoint =
-      loader::InspectCheckpoint(options.model.model_directory, options.model.inspect);
-  if (!checkpoint.ok()) return checkpoint.status();
-  const loader::ModelDescription& model = checkpoint->model;
 
-  Collector collector(input->ids, model.embedding_size);
-  if (options.trace) TraceChoices(model, &collector);
+  Collector collector(input->ids);
   ServingOptions serving_options;
   static_cast<ModelOptions&>(serving_options) = options.model;
   serving_options.trace = options.trace;
@@ -268,6 +344,10 @@ absl::Status Evaluate(const EvalOptions& options) {
   absl::StatusOr<std::unique_ptr<Serving>> serving = Serving::Create(serving_options);
   if (!serving.ok()) return serving.status();
   Engine& engine = (*serving)->engine();
+  const loader::ModelDescription& model = engine.model();
+  if (absl::Status s = CheckInput(options, *input, model); !s.ok()) return s;
+  collector.KeepLogits(model.embedding_size);
+  if (options.trace) TraceChoices(model, &collector);
 
   const auto evaluated = RunOnEngine(&engine, EvalRequests(input->ids, collector));
   if (!evaluated.ok()) return evaluated.status();

@@ -1,14 +1,18 @@
 #include "clients/cli/generate_flags.h"
 
-#include <fstream>
 #include <iterator>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "loader/files/mapped_file.h"
 #include "loader/text/text.h"
 
 namespace mneme::cli {
 namespace {
+
+// Above what any server takes in one message (2 GiB is the wire's own limit).
+constexpr int64_t kMostPromptBytes = (int64_t{1} << 31) - 1;
 
 absl::Status FillPrompt(const GenerateFlags& flags, const std::vector<std::string>& positionals,
                         std::istream& in, v1::GenerateRequest* request) {
@@ -31,11 +35,12 @@ absl::Status FillPrompt(const GenerateFlags& flags, const std::vector<std::strin
   }
   std::string text;
   if (flags.prompt_file.has_value()) {
-    std::ifstream file(*flags.prompt_file, std::ios::binary);
-    text.assign(std::istreambuf_iterator<char>(file), {});
-    if (!file) {
-      return absl::NotFoundError(absl::StrCat("--prompt-file: cannot read ", *flags.prompt_file));
+    absl::StatusOr<std::string> read = loader::ReadSmallFile(*flags.prompt_file, kMostPromptBytes);
+    if (!read.ok()) {
+      return absl::Status(read.status().code(),
+                          absl::StrCat("--prompt-file: ", read.status().message()));
     }
+    text = *std::move(read);
   } else if (positionals[0] == "-") {
     text.assign(std::istreambuf_iterator<char>(in), {});
   } else {

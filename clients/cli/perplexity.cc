@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "clients/cli/engine_run.h"
 #include "engine/serving.h"
+#include "loader/files/mapped_file.h"
 #include "loader/tokenizer/tokenizer.h"
 
 namespace mneme::cli {
@@ -39,11 +38,23 @@ class LossObserver : public TokenObserver {
   const int64_t window_;
 };
 
-absl::StatusOr<std::string> ReadText(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), {});
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  return text;
+// Of a text. Its losses take twice as much again.
+constexpr int64_t kMostTextBytes = int64_t{1} << 30;
+
+// Also what no prompt holds and nobody else looks at: the token behind the last window.
+absl::Status CheckTokens(const PerplexityOptions& options, const std::vector<int32_t>& ids,
+                         const loader::ModelDescription& model) {
+  if (options.window > model.max_sequence_length) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "window: ", options.window, " tokens, but the context holds ", model.max_sequence_length));
+  }
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < model.vocab_size) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.text_path, ": token ", i, " of the text has id ", ids[i],
+                     ", which the model's vocabulary of ", model.vocab_size, " does not have"));
+  }
+  return absl::OkStatus();
 }
 
 std::vector<GenerateRequest> WindowRequests(const std::vector<int32_t>& ids, int64_t window,
@@ -71,7 +82,7 @@ double NegativeLogProbability(std::span<const float> logits, int32_t id) {
 }
 
 absl::StatusOr<PerplexityResult> Perplexity(const PerplexityOptions& options) {
-  const absl::StatusOr<std::string> text = ReadText(options.text_path);
+  const absl::StatusOr<std::string> text = loader::ReadSmallFile(options.text_path, kMostTextBytes);
   if (!text.ok()) return text.status();
   const absl::StatusOr<std::unique_ptr<loader::Tokenizer>> tokenizer =
       loader::Tokenizer::Load(options.model.model_directory);
@@ -95,6 +106,7 @@ absl::StatusOr<PerplexityResult> Perplexity(const PerplexityOptions& options) {
   serving_options.schedule.prefix_cache = false;
   absl::StatusOr<std::unique_ptr<Serving>> serving = Serving::Create(serving_options);
   if (!serving.ok()) return serving.status();
+  if (absl::Status s = CheckTokens(options, *ids, (*serving)->engine().model()); !s.ok()) return s;
   const auto ran =
       RunOnEngine(&(*serving)->engine(), WindowRequests(*ids, options.window, windows, observer));
   if (!ran.ok()) return ran.status();

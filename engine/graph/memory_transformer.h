@@ -1,6 +1,6 @@
 // The graph of a decoder-only transformer whose blocks have an FFN or a Mixture-of-Experts, with or
-// without memory layers beside them: UltraMemV2, UltraMem, Memory+, dense and OLMoE (docs/models.md
-// §1, §2 and §4).
+// without memory layers beside them: UltraMemV2, UltraMem, Memory+, dense models, and the
+// Mixture-of-Experts families (docs/models.md §1, §2 and §4).
 #ifndef MNEME_ENGINE_GRAPH_MEMORY_TRANSFORMER_H_
 #define MNEME_ENGINE_GRAPH_MEMORY_TRANSFORMER_H_
 

@@ -96,11 +96,17 @@ bool Restrict(const Keep& keep, std::vector<Signature>* signatures) {
 
 absl::Status Pin(const Graph& graph, const Operator& op, const Partition& partition,
                  const LayoutPins& pins, std::vector<Signature>* signatures) {
-  const std::vector<Signature> possible = *signatures;
   const auto named =
       std::find_if(pins.operators.rbegin(), pins.operators.rend(),
                    [&](const auto& pin) { return Matches(pin.name.c_str(), op.name.c_str()); });
-  if (named != pins.operators.rend()) {
+  const bool is_named = named != pins.operators.rend();
+  const bool experts = op.kind == v1::EXPERTS && pins.experts != LayoutPins::Experts::kFree;
+  // Who asks for a layout gets those, too, that nobody else is given.
+  if (experts || (op.kind == v1::EXPERTS && is_named)) {
+    *signatures = RunnableSignatures(graph, partition, op, /*narrow=*/true);
+  }
+  const std::vector<Signature> possible = *signatures;
+  if (is_named) {
     const std::string wanted = WithoutSpaces(named->signature);
     const auto keep = [&](const Signature& s) { return WithoutSpaces(Name(op, s)) == wanted; };
     if (Restrict(keep, signatures)) return absl::OkStatus();
@@ -112,8 +118,7 @@ absl::Status Pin(const Graph& graph, const Operator& op, const Partition& partit
     return Refused(op, absl::StrCat("table layout ", TableLayoutName(pins.tables)), partition,
                    possible);
   }
-  if (op.kind == v1::EXPERTS && pins.experts != LayoutPins::Experts::kFree) {
-    *signatures = RunnableSignatures(graph, partition, op, /*narrow=*/true);
+  if (experts) {
     const auto keep = [&](const Signature& s) { return HasExpertLayout(s, pins.experts); };
     if (Restrict(keep, signatures)) return absl::OkStatus();
     return Refused(op, absl::StrCat("expert layout ", ExpertLayoutName(pins.experts)), partition,

@@ -162,6 +162,11 @@ TEST(PinnedSignaturesTest, ExpertsAreDividedAsAsked) {
   width.experts = Experts::kWidth;
   EXPECT_EQ(SignatureOf(Compile(MoeGraph(8, 6), Options(4, width)).value(), "block.1.experts"),
             layouts[1].second);
+  // By the signature that the plan then prints, too.
+  LayoutPins printed;
+  printed.operators = {{"block.*.experts", layouts[1].second}};
+  EXPECT_EQ(SignatureOf(Compile(MoeGraph(8, 6), Options(4, printed)).value(), "block.1.experts"),
+            layouts[1].second);
 }
 
 TEST(PinnedSignaturesTest, ExpertsThatCannotBeDividedSoAreRefused) {

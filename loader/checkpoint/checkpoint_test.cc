@@ -50,6 +50,15 @@ TEST(CheckpointTest, SafetensorsWinsOverThePickle) {
   EXPECT_TRUE(InspectCheckpoint(folder.string()).ok());
 }
 
+TEST(CheckpointTest, ASingleFileWinsOverAnIndex) {
+  const fs::path folder = Folder("single_and_index");
+  Copy("olmoe", "config.json", folder);
+  std::ofstream(folder / "model.safetensors.index.json") << "not read";
+  EXPECT_THAT(Error(folder, absl::StatusCode::kInvalidArgument), HasSubstr("index.json"));
+  Copy("olmoe", "model.safetensors", folder);
+  EXPECT_TRUE(InspectCheckpoint(folder.string()).ok());
+}
+
 TEST(CheckpointTest, TheConfigIsReadFirst) {
   const fs::path folder = Folder("wrong_config");
   std::ofstream(folder / "config.yaml") << "model: {rope: true, d_modle: 64}\n";

@@ -1,4 +1,4 @@
-// The nine golden checkpoints, inspected: sizes and placements that only their configs and tensors
+// The golden checkpoints, inspected: sizes and placements that only their configs and tensors
 // together determine.
 #include <string>
 

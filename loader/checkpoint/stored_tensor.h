@@ -14,8 +14,8 @@
 
 namespace mneme::loader {
 
-// Element types that files may hold. Models are served from kF32 and kBf16 weights (and integer
-// index tensors).
+// Element types that files may hold. Models are served from kF32, kBf16 and kF16 weights (and
+// integer index tensors).
 enum class StoredDType : uint8_t { kF32, kBf16, kF16, kF64, kI64, kI32, kI16, kI8, kU8, kBool };
 const char* StoredDTypeName(StoredDType dtype);  // "F32", "BF16", ...
 int64_t StoredDTypeBytes(StoredDType dtype);

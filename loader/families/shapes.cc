@@ -54,7 +54,7 @@ constexpr std::string_view kUltraMemV2 = R"(
 // As published: no clamp, weights of the chosen experts not normalised.
 ModelDescription Olmoe() {
   ModelDescription model;
-  model.family = "olmoe";
+  model.family = "hf_moe";
   model.architecture = "olmoe";
   model.dim = 2048;
   model.layers = 16;

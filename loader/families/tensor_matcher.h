@@ -21,7 +21,7 @@ class TensorMatcher {
   // `where` names the checkpoint's file or folder in messages. `files` must outlive the matcher.
   TensorMatcher(const TensorFiles& files, std::string where);
 
-  // The tensor `name`, which must be F32 or BF16 of this shape.
+  // The tensor `name`, which must be F32, BF16 or F16 of this shape.
   const StoredTensor* Take(const std::string& name, const std::vector<int64_t>& shape);
   // The tensor `name`, which must be I64, and a permutation of 0 … size - 1.
   const StoredTensor* TakePermutation(const std::string& name, int64_t size);

@@ -25,7 +25,7 @@ struct KeyShape {
 };
 
 // inverse, mean: [keys, rank] float32; either may be empty, then it is not written.
-// REQUIRES: tensor holds shape.keys * key_dim * rank elements of dtype F32 or BF16.
+// REQUIRES: tensor holds shape.keys * key_dim * rank elements of dtype F32, BF16 or F16.
 void ComputeKeyNorms(const StoredTensor& tensor, const KeyShape& shape, const NormDescription& norm,
                      Rounding rounding, std::span<float> inverse, std::span<float> mean);
 

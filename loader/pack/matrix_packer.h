@@ -23,7 +23,7 @@ struct Conversion {
 
 // Row r of `part` → destination + r * stride_bytes, as `conversion` says. The source's pages are
 // dropped behind the reader: they are read once.
-// REQUIRES: part of dtype F32 or BF16; dtype kF32 or kBf16; aligned destination rows.
+// REQUIRES: part of dtype F32, BF16 or F16; dtype kF32 or kBf16; aligned destination rows.
 void PackRows(const WeightSource::Part& part, const Conversion& conversion,
               const TensorFiles& files, uint8_t* destination, int64_t stride_bytes);
 // The same of columns [first_col, first_col + cols) only.
