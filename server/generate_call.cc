@@ -71,7 +71,13 @@ absl::Status GenerateCall::Admit() {
 void GenerateCall::Prepare() {
   const absl::Status status = Submit();
   if (!status.ok()) return Refuse(status);
-  Pump();
+  Action action;
+  {
+    const std::lock_guard lock(mutex_);
+    busy_ = false;
+    action = TakeAction();
+  }
+  Perform(action);
 }
 
 absl::Status GenerateCall::Wanted() {
@@ -105,7 +111,6 @@ absl::Status GenerateCall::Submit() {
 void GenerateCall::Refuse(const absl::Status& status) {
   {
     const std::lock_guard lock(mutex_);
-    busy_ = true;
     final_status_ = status;
   }
   Finish(ToGrpcStatus(status));
@@ -122,11 +127,20 @@ void GenerateCall::Pump() {
   Action action;
   {
     const std::lock_guard lock(mutex_);
-    if (busy_ || generation_ == nullptr) return;
-    action = NextAction();
-    if (action == Action::kNothing) return;
-    busy_ = true;
+    action = TakeAction();
   }
+  Perform(action);
+}
+
+GenerateCall::Action GenerateCall::TakeAction() {
+  if (busy_ || generation_ == nullptr) return Action::kNothing;
+  const Action action = NextAction();
+  busy_ = action != Action::kNothing;
+  return action;
+}
+
+void GenerateCall::Perform(Action action) {
+  if (action == Action::kNothing) return;
   // Only this thread touches the call's reply now, until gRPC reports the operation done.
   if (action == Action::kFinish) return Finish(ToGrpcStatus(final_status_));
   bool own_buffer = false;
@@ -207,10 +221,11 @@ void GenerateCall::Log() const {
   }
   shared_.log->info(
       "request id=\"{}\" prompt_tokens={} cached_tokens={} output_tokens={} queue_ms={:.2f} "
-      "prefill_ms={:.2f} decode_ms={:.2f} total_ms={:.2f} preemptions={} finish={} status={}{}",
+      "prefill_ms={:.2f} decode_ms={:.2f} total_ms={:.2f} preemptions={} seed={} finish={} "
+      "status={}{}",
       id, usage_.prompt_tokens, usage_.cached_tokens, usage_.output_tokens,
       Milliseconds(usage_.queue_seconds), Milliseconds(usage_.prefill_seconds),
-      Milliseconds(usage_.decode_seconds), Milliseconds(total), usage_.preemptions,
+      Milliseconds(usage_.decode_seconds), Milliseconds(total), usage_.preemptions, usage_.seed,
       writer_->FinishSummary(), code,
       final_status_.ok()
           ? ""

@@ -3,12 +3,12 @@
 //
 // Invariants:
 //  1. At most one write is in flight (busy_). While it is, events stay in the engine's bounded
-//  ring;
-//     when it is done, all that waits goes into the next reply. A slow reader therefore holds one
-//     reply and one ring, and its generation pauses when the ring is full.
+//     ring; when it is done, all that waits goes into the next reply. A slow reader therefore holds
+//     one reply and one ring, and its generation pauses when the ring is full.
 //  2. Whoever sets busy_ starts exactly one gRPC operation, outside the lock. Once that operation
-//  is
-//     the final one (Finish), busy_ stays set and nothing else is started.
+//     is the final one (Finish), busy_ stays set and nothing else is started. busy_ is set from the
+//     beginning until Prepare() has done all else that it does: on the worker's thread nothing but
+//     that keeps the call from its end, and so from its deletion.
 //  3. The final operation is started when the engine is done with the generation, or when there
 //     never was one. So a call always ends with the engine's usage known, also a cancelled one.
 //  4. The engine is never called with mutex_ held, except for Pop and the other reader's methods.
@@ -81,6 +81,11 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // Fills reply_ and final_status_. Returns what is to be done. REQUIRES: mutex_ held, !busy_.
   enum class Action { kNothing, kWrite, kWriteAndFinish, kFinish };
   Action NextAction();
+  // The next action, if nothing is in flight; busy_ is then set unless it is kNothing. REQUIRES:
+  // mutex_ held.
+  Action TakeAction();
+  // Starts the operation. The call may be gone when this returns, also after kNothing.
+  void Perform(Action action);
   // REQUIRES: mutex_ held.
   void PeerIsGone();
   void Log() const;
@@ -101,7 +106,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   std::mutex mutex_;
   GenerateRequest engine_request_;
   std::unique_ptr<Generation> generation_;
-  bool busy_ = false;
+  bool busy_ = true;
   bool peer_gone_ = false;  // cancelled, its deadline passed, or its connection broke
   std::chrono::system_clock::time_point gone_at_;
   absl::Status aborted_;  // not OK: the server ended it

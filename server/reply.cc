@@ -81,6 +81,7 @@ void ReplyWriter::AddFinish(const OutputEvent& event, v1::GenerateReply* reply) 
 
 void ReplyWriter::FillLogprobs(const OutputEvent& event, v1::PositionLogprobs* out) const {
   FillTokenLogprob(event.token_id, event.logprob, out->mutable_token());
+  if (!event.has_logprob) out->mutable_token()->clear_logprob();
   for (const TokenLogprob& top : event.top) {
     FillTokenLogprob(top.token_id, top.logprob, out->add_top());
   }

@@ -94,6 +94,7 @@ TEST(ReplyWriterTest, PromptLogprobsStandApart) {
   const TokenLogprob top[] = {{3, -0.1f}, {4, -2.0f}};
   OutputEvent event = Token(0, 3, "");
   event.kind = OutputEvent::Kind::kPromptLogprob;
+  event.has_logprob = true;
   event.logprob = -0.1f;
   event.top = top;
   generation.events = {event};
@@ -117,6 +118,8 @@ TEST(ReplyWriterTest, EveryTokenHasALogprobEntryWhenTheyWereAskedFor) {
   ASSERT_TRUE(writer.Fill(&generation, &reply));
   ASSERT_EQ(reply.choices(0).logprobs_size(), 2);
   EXPECT_EQ(reply.choices(0).logprobs(0).token().token_id(), 3);
+  // One of which nothing was computed is not one of probability 1.
+  EXPECT_FALSE(reply.choices(0).logprobs(0).token().has_logprob());
   EXPECT_EQ(reply.choices(0).logprobs(1).token().logprob(), -1.5f);
 }
 

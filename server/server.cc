@@ -27,6 +27,8 @@ constexpr std::chrono::seconds kGoodbye(2);
 // A peer that does not answer a ping is gone: its generation is cancelled.
 constexpr int kKeepaliveMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
+constexpr int kLeastPingMs = 1'000;
+constexpr int kMostSyncThreads = 16;
 
 v1::GetModelReply DescribeModel(v1::GetModelReply model, const Engine& engine) {
   const loader::ModelDescription& m = engine.model();
@@ -155,11 +157,15 @@ absl::Status GrpcServer::Listen(const ServerOptions& options) {
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, StreamsOfAConnection(options));
   grpc::ResourceQuota quota("mneme");
-  builder.SetResourceQuota(quota.Resize(TransportBytes(options)));
+  // Threads: each open stream of the reflection service holds one.
+  builder.SetResourceQuota(quota.Resize(TransportBytes(options)).SetMaxThreads(kMostSyncThreads));
   // Without this a second server would silently share the port with the first.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  // Clients, too, may ask whether their server is there, also while a request waits for its place.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kLeastPingMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   // The reflection service alone is of the synchronous kind; one poller is plenty.
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MIN_POLLERS, 1);

@@ -75,7 +75,7 @@ void GenerateFlags::AddTo(FlagTable* flags) {
   flags->Add("prompt-file", &prompt_file, "FILE", "A file whose text is the prompt.");
   flags->Add("max-tokens", &max_tokens, "N",
              "Output tokens per choice. Default: the model's, or what the context leaves.");
-  flags->Add("min-tokens", &min_tokens, "N", "No end-of-sequence before so many output tokens.");
+  flags->Add("min-tokens", &min_tokens, "N", "No end of any kind before so many output tokens.");
   flags->Add("temperature", &temperature, "T", "0: greedy. Default: the model's.");
   flags->Add("top-p", &top_p, "P", "Sample from the likeliest tokens that sum to P.");
   flags->Add("top-k", &top_k, "K", "Sample from the K likeliest tokens; 0 or -1: from all.");

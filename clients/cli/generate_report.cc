@@ -13,7 +13,8 @@ double Seconds(StreamClock::Clock::duration duration) {
 }
 
 Json LogprobJson(const v1::TokenLogprob& token) {
-  return {{"token_id", token.token_id()}, {"logprob", token.logprob()}, {"text", token.text()}};
+  const Json logprob = token.has_logprob() ? Json(token.logprob()) : Json();
+  return {{"token_id", token.token_id()}, {"logprob", logprob}, {"text", token.text()}};
 }
 
 Json LogprobsJson(const std::vector<v1::PositionLogprobs>& positions) {
@@ -104,18 +105,20 @@ Json ToJson(const client::GenerateResult& result, const StreamClock& clock) {
   }
   if (!result.prompt_logprobs.empty())
     out["prompt_logprobs"] = LogprobsJson(result.prompt_logprobs);
+  out["timing"] = {{"time_to_first_token_seconds", clock.time_to_first_token()},
+                   {"total_seconds", clock.total()},
+                   {"tokens_per_second", DecodeRate(result)}};
   const v1::Usage& usage = result.usage;
+  // Where a request was cut off no usage came.
+  if (usage.prompt_tokens() == 0) return out;
+  out["timing"]["queue_seconds"] = usage.queue_seconds();
+  out["timing"]["prefill_seconds"] = usage.prefill_seconds();
+  out["timing"]["decode_seconds"] = usage.decode_seconds();
   out["usage"] = {{"prompt_tokens", usage.prompt_tokens()},
                   {"cached_tokens", usage.cached_tokens()},
                   {"output_tokens", usage.output_tokens()},
                   {"seed", usage.seed()},
                   {"preemptions", usage.preemptions()}};
-  out["timing"] = {{"queue_seconds", usage.queue_seconds()},
-                   {"prefill_seconds", usage.prefill_seconds()},
-                   {"decode_seconds", usage.decode_seconds()},
-                   {"time_to_first_token_seconds", clock.time_to_first_token()},
-                   {"total_seconds", clock.total()},
-                   {"tokens_per_second", DecodeRate(result)}};
   out["traffic"] = Json::object();
   for (const v1::Traffic::Class& c : usage.traffic().classes()) {
     out["traffic"][c.name()] = {{"read_bytes", c.read_bytes()},

@@ -3,11 +3,14 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "clients/cli/flags.h"
@@ -77,6 +80,20 @@ std::shared_ptr<spdlog::logger> MakeLog() {
   log->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
   log->flush_on(spdlog::level::info);
   return log;
+}
+
+// Writes what the log still holds. Where its reader has stopped reading, that would take for ever:
+// then the process ends without it.
+void EndLog() {
+  std::promise<void> written;
+  std::thread writer([&written] {
+    spdlog::shutdown();
+    written.set_value();
+  });
+  if (written.get_future().wait_for(std::chrono::seconds(2)) == std::future_status::timeout) {
+    _exit(0);
+  }
+  writer.join();
 }
 
 // The first signal starts the shutdown, the second hurries it. Before Arm a signal ends the
@@ -159,6 +176,8 @@ int RunServe(const Invocation& invocation) {
   absl::StatusOr<ServingOptions> serving = ToServingOptions(invocation, &flags);
   if (!serving.ok()) return Fail(invocation, "serve", serving.status());
 
+  // Who reads the log may go away; serving goes on.
+  signal(SIGPIPE, SIG_IGN);
   // Bytes that are no message get a status; a line each would let strangers fill the log.
   google::protobuf::SetLogHandler(nullptr);
   Shutdown shutdown;
@@ -192,7 +211,7 @@ int RunServe(const Invocation& invocation) {
   // Whatever still has something to say says it before the log ends.
   shutdown.Disarm();
   local->reset();
-  spdlog::shutdown();
+  EndLog();
   return 0;
 }
 

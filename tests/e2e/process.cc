@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include "gtest/gtest.h"
 
@@ -19,17 +20,24 @@ extern char** environ;
 
 namespace mneme::testing {
 
-Process::Process(std::vector<std::string> arguments, bool full_out) {
+namespace {
+
+void FillPipe(int end) {
+  fcntl(end, F_SETFL, O_NONBLOCK);
+  while (write(end, ".", 1) == 1) {
+  }
+  fcntl(end, F_SETFL, 0);
+}
+
+}  // namespace
+
+Process::Process(std::vector<std::string> arguments, bool full_out, Err err_kind) {
   arguments.insert(arguments.begin(), "clients/cli/mneme");
   int out[2], err[2];
   EXPECT_EQ(pipe2(out, O_CLOEXEC), 0);
   EXPECT_EQ(pipe2(err, O_CLOEXEC), 0);
-  if (full_out) {
-    fcntl(out[1], F_SETFL, O_NONBLOCK);
-    while (write(out[1], ".", 1) == 1) {
-    }
-    fcntl(out[1], F_SETFL, 0);
-  }
+  if (full_out) FillPipe(out[1]);
+  if (err_kind == Err::kFull) FillPipe(err[1]);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, out[1], 1);
@@ -42,6 +50,11 @@ Process::Process(std::vector<std::string> arguments, bool full_out) {
   close(out[1]);
   close(err[1]);
   out_ = out[0];
+  if (err_kind != Err::kRead) {
+    unread_err_ = err[0];
+    if (err_kind == Err::kGone) close(std::exchange(unread_err_, -1));
+    return;
+  }
   err_reader_ = std::thread([this, fd = err[0]] {
     char buffer[4096];
     for (ssize_t n; (n = read(fd, buffer, sizeof buffer)) > 0;) {
@@ -58,6 +71,7 @@ Process::~Process() {
     Wait();
   }
   close(out_);
+  if (unread_err_ >= 0) close(unread_err_);
 }
 
 std::string Process::ReadLine() {

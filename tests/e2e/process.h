@@ -20,9 +20,12 @@ std::vector<pid_t> ChildrenOf(pid_t parent);
 
 class Process {
  public:
+  // Of its standard error: is read, or is a full pipe that nobody reads, or one whose reader has
+  // gone.
+  enum class Err : uint8_t { kRead, kFull, kGone };
   // full_out: its standard output is a full pipe, so that it stops at its first line until somebody
   // reads.
-  explicit Process(std::vector<std::string> arguments, bool full_out = false);
+  explicit Process(std::vector<std::string> arguments, bool full_out = false, Err err = Err::kRead);
   // Kills it if it still runs.
   ~Process();
   Process(const Process&) = delete;
@@ -43,6 +46,7 @@ class Process {
  private:
   pid_t pid_ = -1;
   int out_ = -1;
+  int unread_err_ = -1;
   std::mutex err_mutex_;
   std::string err_;
   std::thread err_reader_;

@@ -52,6 +52,17 @@ TEST(ServeProcessTest, ASignalAtOnceAfterTheLineEndsItWithZero) {
   EXPECT_EQ(stuck.Wait(), 0);
 }
 
+TEST(ServeProcessTest, ALogThatNobodyReadsStopsNeitherServingNorTheEnd) {
+  for (const Process::Err err : {Process::Err::kGone, Process::Err::kFull}) {
+    Process process({"serve", "--listen=127.0.0.1:0"}, /*full_out=*/false, err);
+    const auto client = ConnectTo(&process);
+    ASSERT_NE(client, nullptr);
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(Text(client.get(), 2).ok());
+    process.Signal(SIGTERM);
+    EXPECT_EQ(process.Wait(), 0);
+  }
+}
+
 TEST(ServeProcessTest, WhatDoesNotEndInTimeIsCutShort) {
   Process process({"serve", "--listen=127.0.0.1:0", "--drain-seconds=0", "--kernels=reference"});
   const auto client = ConnectTo(&process);
