@@ -12,12 +12,11 @@ namespace mneme::loader::tokenizer_internal {
 
 namespace {
 
-// A longer content would make the search slow on texts that almost spell it.
+// Of one content, as it stands in the file and as it is searched for.
 constexpr size_t kMaxContentBytes = 4096;
 // Of all contents as they are searched for. A Replace can make 4096 bytes of one, and each byte may
-// need a node and an edge of a trie, about 50 bytes. A whole vocabulary of 250,000 tokens would
-// fit.
-constexpr size_t kMaxTrieBytes = size_t{4} << 20;
+// need a node of the search, 13 bytes. A whole vocabulary of 250,000 tokens would fit.
+constexpr size_t kMaxContentsBytes = size_t{4} << 20;
 
 size_t StartOfTrailingSpace(std::string_view text) {
   while (!text.empty()) {
@@ -56,7 +55,8 @@ absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Voc
   absl::Status status =
       field.ForEach([&](const JsonField& token) { return added.Add(token, vocabulary, &next_id); });
   if (!status.ok()) return status;
-  size_t trie_bytes = 0;
+  size_t contents_bytes = 0;
+  std::vector<TokenSearch::Content> contents[2];
   for (size_t i = 0; i < added.tokens_.size(); ++i) {
     const AddedToken& token = added.tokens_[i];
     std::string content = token.content;
@@ -73,14 +73,17 @@ absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Voc
             Message("the normalised content of ", Quote(token.content), ": ", MessageOf(status)));
       }
     }
-    trie_bytes += content.size();
-    if (trie_bytes > kMaxTrieBytes) {
+    contents_bytes += content.size();
+    if (contents_bytes > kMaxContentsBytes) {
       return field.Error(Message("the contents up to ", Quote(token.content), ", normalised, have ",
-                                 trie_bytes, " bytes; at most ", kMaxTrieBytes,
+                                 contents_bytes, " bytes; at most ", kMaxContentsBytes,
                                  " are supported for all"));
     }
-    added.tries_[token.normalized].Insert(content, static_cast<int32_t>(i));
+    contents[token.normalized].push_back({std::move(content), static_cast<int32_t>(i)});
     added.end_id_ = std::max(added.end_id_, token.id + 1);
+  }
+  for (const bool normalized : {false, true}) {
+    added.searches_[normalized] = TokenSearch::Build(std::move(contents[normalized]));
   }
   return added;
 }
@@ -142,22 +145,12 @@ absl::Status AddedTokens::Add(const JsonField& field, const Vocabulary& vocabula
 
 void AddedTokens::Split(std::string_view text, bool normalized,
                         std::vector<Section>* sections) const {
-  const TokenTrie& trie = tries_[normalized];
   size_t done = 0;  // where the last token ended, with the white space that it took
   size_t space_begin = 1, space_end = 0;
-  for (size_t at = 0; !trie.empty() && at < text.size();) {
-    if (!trie.StartsWith(text[at])) {
-      ++at;
-      continue;
-    }
-    const TokenTrie::Match match = trie.Longest(text.substr(at));
-    if (match.size == 0) {
-      ++at;
-      continue;
-    }
-    // The search goes on behind the bare match, whatever the flags make of it.
-    size_t begin = at, end = at + match.size;
-    at = end;
+  TokenSearch::Scan scan(&searches_[normalized], text);
+  // The search goes on behind the bare match, whatever the flags make of it.
+  for (TokenSearch::Match match; scan.Next(&match);) {
+    size_t begin = match.begin, end = match.begin + match.size;
     const AddedToken& token = tokens_[match.value];
     if (token.single_word && !IsSingleWord(text, begin, end)) continue;
     if (token.lstrip) {

@@ -14,7 +14,7 @@
 #include "absl/status/statusor.h"
 #include "loader/json/json_field.h"
 #include "loader/tokenizer/normalizer.h"
-#include "loader/tokenizer/token_trie.h"
+#include "loader/tokenizer/token_search.h"
 #include "loader/tokenizer/vocabulary.h"
 
 namespace mneme::loader::tokenizer_internal {
@@ -44,7 +44,8 @@ class AddedTokens {
                                            const Normalizer& normalizer, SearchBudget* budget);
 
   // Appends the sections of `text`, in order; tokens are those with this `normalized`. Leftmost,
-  // then longest, over bare contents; the flags are looked at afterwards.
+  // then longest, over bare contents; the flags are looked at afterwards. Linear
+  // in the text.
   void Split(std::string_view text, bool normalized, std::vector<Section>* sections) const;
 
   const AddedToken* Find(std::string_view content) const;
@@ -58,7 +59,7 @@ class AddedTokens {
   std::vector<AddedToken> tokens_;
   std::unordered_map<std::string, int32_t> by_content_;  // indices of tokens_
   std::unordered_map<int32_t, int32_t> by_id_;
-  TokenTrie tries_[2];  // [normalized]; values are indices of tokens_
+  TokenSearch searches_[2];  // [normalized]; values are indices of tokens_
   int32_t end_id_ = 0;
 };
 

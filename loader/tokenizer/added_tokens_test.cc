@@ -5,7 +5,6 @@
 #include "gtest/gtest.h"
 #include "loader/json/json_for_test.h"
 #include "loader/tokenizer/message.h"
-#include "loader/tokenizer/token_trie.h"
 
 namespace mneme::loader::tokenizer_internal {
 namespace {
@@ -38,22 +37,6 @@ std::string Sections(const AddedTokens& added, std::string_view text, bool norma
     shown += section.token ? "<" + section.token->content + ">" : std::string(section.text);
   }
   return shown;
-}
-
-TEST(TokenTrieTest, FindsTheLongest) {
-  TokenTrie trie;
-  EXPECT_TRUE(trie.empty());
-  trie.Insert("ab", 1);
-  trie.Insert("abcd", 2);
-  trie.Insert("ab", 3);
-  EXPECT_FALSE(trie.empty());
-  EXPECT_TRUE(trie.StartsWith('a'));
-  EXPECT_FALSE(trie.StartsWith('b'));
-  EXPECT_EQ(trie.Longest("abce").value, 1);
-  EXPECT_EQ(trie.Longest("abce").size, 2u);
-  EXPECT_EQ(trie.Longest("abcd").value, 2);
-  EXPECT_EQ(trie.Longest("a").size, 0u);
-  EXPECT_EQ(trie.Longest("").size, 0u);
 }
 
 TEST(AddedTokensTest, IdsFollowTheVocabulary) {
