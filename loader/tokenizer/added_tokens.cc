@@ -143,8 +143,8 @@ absl::Status AddedTokens::Add(const JsonField& field, const Vocabulary& vocabula
   return absl::OkStatus();
 }
 
-void AddedTokens::Split(std::string_view text, bool normalized,
-                        std::vector<Section>* sections) const {
+absl::Status AddedTokens::Split(std::string_view text, bool normalized,
+                                std::vector<Section>* sections) const {
   size_t done = 0;  // where the last token ended, with the white space that it took
   size_t space_begin = 1, space_end = 0;
   TokenSearch::Scan scan(&searches_[normalized], text);
@@ -164,12 +164,19 @@ void AddedTokens::Split(std::string_view text, bool normalized,
       }
       end = space_end;
     }
+    if (end < begin) {
+      return absl::InvalidArgumentError(Message(
+          "the text has no ids: the added token ", Quote(token.content), " with lstrip lies in the",
+          " white space that ", Quote(sections->back().token->content), " with rstrip took"));
+    }
+    if (end == begin) continue;
     // A token may begin inside white space that the one before it took: then nothing is between.
     if (done < begin) sections->push_back({nullptr, text.substr(done, begin - done)});
     sections->push_back({&token, std::string_view()});
     done = end;
   }
   if (done < text.size()) sections->push_back({nullptr, text.substr(done)});
+  return absl::OkStatus();
 }
 
 const AddedToken* AddedTokens::Find(std::string_view content) const {

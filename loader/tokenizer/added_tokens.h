@@ -44,9 +44,10 @@ class AddedTokens {
                                            const Normalizer& normalizer, SearchBudget* budget);
 
   // Appends the sections of `text`, in order; tokens are those with this `normalized`. Leftmost,
-  // then longest, over bare contents; the flags are looked at afterwards. Linear
-  // in the text.
-  void Split(std::string_view text, bool normalized, std::vector<Section>* sections) const;
+  // then longest, over bare contents; the flags are looked at afterwards. A token of white space
+  // with `lstrip` is left out where the `rstrip` of the one before it took all of it.
+  // INVALID_ARGUMENT where it took more than that: there the library fails. Linear in the text.
+  absl::Status Split(std::string_view text, bool normalized, std::vector<Section>* sections) const;
 
   const AddedToken* Find(std::string_view content) const;
   const AddedToken* Find(int32_t id) const;

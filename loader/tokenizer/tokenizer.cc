@@ -141,7 +141,9 @@ absl::Status Tokenizer::Parts::EncodeSection(std::string_view section, bool at_s
     section = work->normalized;
   }
   work->sections.clear();
-  added.Split(section, /*normalized=*/true, &work->sections);
+  if (absl::Status s = added.Split(section, /*normalized=*/true, &work->sections); !s.ok()) {
+    return s;
+  }
   for (const internal::Section& part : work->sections) {
     if (part.token != nullptr) {
       work->ids.push_back(part.token->id);
@@ -201,7 +203,9 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
   Parts::Work work;
   if (add_special) work.ids = parts_->post_processor.before();
   std::vector<internal::Section> sections;
-  parts_->added.Split(text, /*normalized=*/false, &sections);
+  if (absl::Status s = parts_->added.Split(text, /*normalized=*/false, &sections); !s.ok()) {
+    return s;
+  }
   for (const internal::Section& section : sections) {
     if (section.token != nullptr) {
       work.ids.push_back(section.token->id);
