@@ -14,6 +14,7 @@
 #include "loader/tokenizer/normalizer.h"
 #include "loader/tokenizer/post_processor.h"
 #include "loader/tokenizer/pre_tokenizer.h"
+#include "loader/tokenizer/utf8.h"
 
 namespace mneme::loader {
 
@@ -135,9 +136,14 @@ absl::StatusOr<std::unique_ptr<Tokenizer::Parts>> Tokenizer::Parts::Build(const 
 
 absl::Status Tokenizer::Parts::EncodeSection(std::string_view section, bool at_start,
                                              Work* work) const {
+  size_t leading = at_start && !section.empty() ? internal::DecodeUtf8(section).size : 0;
   if (!normalizer.IsIdentity()) {
     work->normalized.assign(section);
-    if (absl::Status s = normalizer.Normalize(&work->budget, &work->normalized); !s.ok()) return s;
+    if (absl::Status s =
+            normalizer.Normalize(&work->budget, &work->normalized, at_start ? &leading : nullptr);
+        !s.ok()) {
+      return s;
+    }
     section = work->normalized;
   }
   work->sections.clear();
@@ -149,7 +155,8 @@ absl::Status Tokenizer::Parts::EncodeSection(std::string_view section, bool at_s
       work->ids.push_back(part.token->id);
       continue;
     }
-    const bool first = at_start && part.text.data() == section.data();
+    const size_t before = static_cast<size_t>(part.text.data() - section.data());
+    const size_t first = leading > before ? std::min(leading - before, part.text.size()) : 0;
     if (absl::Status s = pre_tokenizer.Run(part.text, first, &work->budget, &work->pieces);
         !s.ok()) {
       return s;
