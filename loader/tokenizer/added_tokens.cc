@@ -47,13 +47,18 @@ bool IsSingleWord(std::string_view text, size_t begin, size_t end) {
 
 }  // namespace
 
+struct AddedTokens::Numbering {
+  int32_t next_id;               // of a token that the vocabulary lacks
+  std::vector<int64_t> in_file;  // what the file says, of each of tokens_
+};
+
 absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Vocabulary& vocabulary,
                                                const Normalizer& normalizer, SearchBudget* budget) {
   AddedTokens added;
   if (!field.value().exists()) return added;
-  int32_t next_id = vocabulary.size();
-  absl::Status status =
-      field.ForEach([&](const JsonField& token) { return added.Add(token, vocabulary, &next_id); });
+  Numbering numbering = {vocabulary.size(), {}};
+  absl::Status status = field.ForEach(
+      [&](const JsonField& token) { return added.Add(token, vocabulary, &numbering); });
   if (!status.ok()) return status;
   size_t contents_bytes = 0;
   std::vector<TokenSearch::Content> contents[2];
@@ -64,7 +69,9 @@ absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Voc
       // A pattern's search looks at the budget itself, but the other steps do not.
       status = budget->IsSpent() ? absl::ResourceExhaustedError("the time for searches is spent")
                                  : normalizer.Normalize(budget, &content);
-      if (status.ok() && (content.empty() || content.size() > kMaxContentBytes)) {
+      if (status.ok() && content.empty()) {
+        status = absl::InvalidArgumentError("nothing is left of it, which is not supported");
+      } else if (status.ok() && content.size() > kMaxContentBytes) {
         status = absl::InvalidArgumentError(
             Message("it is ", content.size(), " bytes; supported: 1 to ", kMaxContentBytes));
       }
@@ -89,7 +96,7 @@ absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Voc
 }
 
 absl::Status AddedTokens::Add(const JsonField& field, const Vocabulary& vocabulary,
-                              int32_t* next_id) {
+                              Numbering* numbering) {
   if (absl::Status s = field.OnlyMembers(
           {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
       !s.ok()) {
@@ -125,19 +132,28 @@ absl::Status AddedTokens::Add(const JsonField& field, const Vocabulary& vocabula
   }
   if (const std::optional<int32_t> id = vocabulary.Find(token.content); id.has_value()) {
     token.id = *id;
-  } else if (*next_id > kMaxTokenId) {
+  } else if (numbering->next_id > kMaxTokenId) {
     return field.Error(Message("more than ", kMaxTokenId + 1, " tokens"));
   } else {
-    token.id = (*next_id)++;
+    token.id = numbering->next_id++;
   }
   const int32_t index = static_cast<int32_t>(tokens_.size());
   by_content_.emplace(token.content, index);
+  numbering->in_file.push_back(*file_id);
   // The vocabulary's ids may have holes: then an added one can meet one of its tokens' and hides
-  // that, but two added tokens of one id cannot be told apart.
-  if (!by_id_.emplace(token.id, index).second) {
-    return field.Error(Message("id ", token.id, " is given to both ",
-                               Quote(tokens_[by_id_[token.id]].content), " and ",
-                               Quote(token.content)));
+  // that, but two added tokens of one id cannot be told apart: the library no longer finds the
+  // earlier.
+  if (const auto [other, is_new] = by_id_.emplace(token.id, index); !is_new) {
+    std::string follows = token.content, has = tokens_[other->second].content;
+    int64_t in_file = *file_id;
+    if (!vocabulary.Find(has).has_value()) {
+      std::swap(follows, has);
+      in_file = numbering->in_file[static_cast<size_t>(other->second)];
+    }
+    const std::string unused =
+        in_file == token.id ? "" : Message("; the file's own ", in_file, " is not used");
+    return field.Error(Message(Quote(follows), " is not in the vocabulary and would follow it as ",
+                               "id ", token.id, ", which ", Quote(has), " has", unused));
   }
   tokens_.push_back(std::move(token));
   return absl::OkStatus();

@@ -55,7 +55,8 @@ class AddedTokens {
   int32_t end_id() const { return end_id_; }  // highest id + 1, 0 if there is no token
 
  private:
-  absl::Status Add(const JsonField& field, const Vocabulary& vocabulary, int32_t* next_id);
+  struct Numbering;
+  absl::Status Add(const JsonField& field, const Vocabulary& vocabulary, Numbering* numbering);
 
   std::vector<AddedToken> tokens_;
   std::unordered_map<std::string, int32_t> by_content_;  // indices of tokens_

@@ -155,10 +155,34 @@ TEST(AddedTokensTest, RefusesByName) {
   EXPECT_NE(error(Token(std::string(5000, 'x'))).find("5000 bytes"), std::string::npos);
   EXPECT_NE(error(R"({"id":99999999,"content":"x"})").find("found 99999999"), std::string::npos);
   EXPECT_EQ(error(Token("")), "");
-  // Vocabulary {c: 1, d: 3}: the new token would be 2, then 3, which is d's.
-  const auto holes = Build(Token("d") + "," + Token("x") + "," + Token("y"), R"({"c":1,"d":3})");
-  EXPECT_NE(MessageOf(holes.status()).find("id 3 is given to both \"d\" and \"y\""),
-            std::string::npos);
+}
+
+// Vocabulary {c: 1, d: 3}: tokens that it lacks are 2, then 3, which is d's.
+TEST(AddedTokensTest, IdsThatMeetAreNamedWithWhatTheFileSays) {
+  const auto error = [](const std::string& tokens) {
+    return std::string(MessageOf(Build(tokens, R"({"c":1,"d":3})").status()));
+  };
+  const auto token = [](const std::string& content, int id) {
+    return "{\"id\":" + std::to_string(id) + Token(content).substr(7);
+  };
+  EXPECT_EQ(error(token("d", 3) + "," + token("x", 98) + "," + token("y", 99)),
+            "t.json: [2]: \"y\" is not in the vocabulary and would follow it as id 3, which \"d\" "
+            "has; the file's own 99 is not used");
+  EXPECT_EQ(error(token("x", 98) + "," + token("y", 99) + "," + token("d", 3)),
+            "t.json: [2]: \"y\" is not in the vocabulary and would follow it as id 3, which \"d\" "
+            "has; the file's own 99 is not used");
+  EXPECT_EQ(error(token("d", 3) + "," + token("x", 2) + "," + token("y", 3)),
+            "t.json: [2]: \"y\" is not in the vocabulary and would follow it as id 3, which \"d\" "
+            "has");
+}
+
+// The library divides the text at every byte for such a token, and fails at a character of two.
+TEST(AddedTokensTest, RefusesATokenOfWhichTheNormalizerLeavesNothing) {
+  const std::string no_spaces = R"({"type":"Replace","pattern":{"String":" "},"content":""})";
+  EXPECT_EQ(
+      MessageOf(Build(Token(" ", "normalized"), R"({"a":0})", no_spaces).status()),
+      "t.json: the normalised content of \" \": nothing is left of it, which is not supported");
+  EXPECT_TRUE(Build(Token(" "), R"({"a":0})", no_spaces).ok());
 }
 
 }  // namespace
