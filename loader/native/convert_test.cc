@@ -11,6 +11,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -261,9 +262,22 @@ TEST(ConvertTest, FoldersOfOthersAreRefused) {
             full +
                 ": is not empty (\"thesis.txt\") and holds no conversion: has neither "
                 "manifest.json nor convert.journal.json");
-  std::ofstream(full + "/convert.journal.json") << "[]\n";
-  EXPECT_THAT(Refusal(checkpoint, full, {}), AllOf(StartsWith(full + "/convert.journal.json: "),
-                                                   HasSubstr("; remove the folder to begin anew")));
+  // A journal of somebody else's: whoever follows advice to remove the folder loses it.
+  for (const auto& [journal, why] :
+       {std::pair{"{}", "format: expected a string, found nothing"},
+        std::pair{R"({"format":"diary"})", "format: expected \"mneme conversion\""},
+        std::pair{"[]", "expected an object"}, std::pair{"", ""}}) {
+    std::ofstream(full + "/convert.journal.json") << journal << "\n";
+    EXPECT_THAT(Refusal(checkpoint, full, {}),
+                AllOf(StartsWith(full + ": is not empty and holds no conversion: " + full +
+                                 "/convert.journal.json: "),
+                      HasSubstr(why), testing::Not(HasSubstr("remove"))));
+  }
+  std::ofstream(full + "/convert.journal.json") << R"({"format":"mneme conversion","version":2})"
+                                                << "\n";
+  EXPECT_THAT(Refusal(checkpoint, full, {}),
+              AllOf(StartsWith(full + "/convert.journal.json: conversion: "),
+                    HasSubstr("; remove the folder to begin anew")));
   std::filesystem::remove(full + "/convert.journal.json");
   std::ofstream(full + "/manifest.json") << "{}";
   EXPECT_THAT(Refusal(checkpoint, full, {}), StartsWith(full + "/manifest.json: format: "));
