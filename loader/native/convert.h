@@ -55,9 +55,9 @@ absl::Status CheckConvertFolders(const std::string& source, const std::string& o
 // INVALID_ARGUMENT for names and keys that a manifest cannot hold. FAILED_PRECONDITION when a file
 // of the source is not what it was when the checkpoint was inspected: then there is no manifest.
 // RESOURCE_EXHAUSTED with the bytes needed and free when there is no room; where they tell, before
-// anything is written. CANCELLED when told to stop. Whatever shards were finished stay, and the
-// next run goes on behind them; what was not finished is removed. ABORTED while another process
-// converts there.
+// anything is written. FAILED_PRECONDITION where a file of this size is not allowed. CANCELLED when
+// told to stop. Whatever shards were finished stay, and the next run goes on behind them; what was
+// not finished is removed. ABORTED while another process converts there.
 absl::StatusOr<ConvertReport> ConvertCheckpoint(const Checkpoint& checkpoint,
                                                 const std::string& out,
                                                 const ConvertOptions& options,

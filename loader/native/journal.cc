@@ -172,4 +172,13 @@ absl::StatusOr<Journal> Journal::Parse(std::string_view text, const std::string&
   return journal;
 }
 
+bool Journal::SaysItIsOne(std::string_view text) {
+  const std::string where;
+  const absl::StatusOr<JsonDocument> document =
+      JsonDocument::Parse(text.substr(0, text.find('\n')), where);
+  if (!document.ok() || document->root().kind() != JsonKind::kObject) return false;
+  const auto format = JsonField(document->root(), &where).Member("format").String();
+  return format.ok() && *format == kFormat;
+}
+
 }  // namespace mneme::loader

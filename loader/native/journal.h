@@ -57,6 +57,8 @@ struct Journal {
   // INVALID_ARGUMENT naming file (of a shard's line FILE:LINE), member and value;
   // FAILED_PRECONDITION for another version.
   static absl::StatusOr<Journal> Parse(std::string_view text, const std::string& file);
+  // Whether a text that Parse does not read says that it is one: of another version, or damaged.
+  static bool SaysItIsOne(std::string_view text);
 };
 
 // Empty, or the first thing about source or options in which they differ, with both values:

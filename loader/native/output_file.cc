@@ -18,8 +18,10 @@ absl::Status SystemError(const std::string& path, const char* doing, int error) 
   switch (error) {
     case ENOSPC:
     case EDQUOT:
-    case EFBIG:
       return absl::ResourceExhaustedError(message);
+    case EFBIG:  // however much room there is
+      return absl::FailedPreconditionError(
+          absl::StrCat(message, " (for this process: ulimit -f; or for the file system)"));
     case EACCES:
     case EPERM:
     case EROFS:

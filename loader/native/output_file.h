@@ -17,7 +17,8 @@ namespace mneme::loader {
 inline constexpr char kPartialSuffix[] = ".partial";
 
 // A file of a known size whose bytes are written in any order; what is not written is zero. Errors
-// name the file and say what the system says; RESOURCE_EXHAUSTED where there is no room.
+// name the file and say what the system says; RESOURCE_EXHAUSTED where there is no room,
+// FAILED_PRECONDITION where no file may be so large.
 class OutputFile {
  public:
   // An empty `path`.partial of `bytes` zeros, whatever was there before, with the disk's blocks

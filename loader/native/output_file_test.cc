@@ -76,8 +76,7 @@ TEST(OutputFileTest, WritesWholeFiles) {
   EXPECT_EQ(FreeBytes("/nowhere/at/all"), -1);
 }
 
-// A limit on the size of files stands for a disk that is full: the system refuses the same calls.
-TEST(OutputFileTest, SaysThatThereIsNoRoom) {
+TEST(OutputFileTest, SaysThatAFileMayNotBeSoLarge) {
   rlimit before;
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
   const auto old = std::signal(SIGXFSZ, SIG_IGN);
@@ -87,11 +86,12 @@ TEST(OutputFileTest, SaysThatThereIsNoRoom) {
   const absl::Status written = WriteWholeFile(Path("f"), std::string(5000, 'x'));
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, old);
-  EXPECT_EQ(reserved.status().code(), absl::StatusCode::kResourceExhausted);
+  const std::string why = " (for this process: ulimit -f; or for the file system)";
+  EXPECT_EQ(reserved.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(reserved.status().message(),
-            Path("e.partial") + ": cannot reserve 8192 bytes: File too large");
-  EXPECT_EQ(written.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(written.message(), Path("f.partial") + ": cannot write: File too large");
+            Path("e.partial") + ": cannot reserve 8192 bytes: File too large" + why);
+  EXPECT_EQ(written.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(written.message(), Path("f.partial") + ": cannot write: File too large" + why);
   for (const char* name : {"e", "e.partial", "f", "f.partial"}) EXPECT_FALSE(Exists(Path(name)));
 }
 
@@ -124,10 +124,10 @@ TEST(AppendedFileTest, GrowsByWhatIsAppended) {
   auto file = AppendedFile::Open(path);
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
-  const absl::Status full = file->Append("efgh\n");
+  const absl::Status limited = file->Append("efgh\n");
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, old);
-  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted) << full;
+  EXPECT_EQ(limited.code(), absl::StatusCode::kFailedPrecondition) << limited;
 }
 
 }  // namespace

@@ -82,6 +82,11 @@ absl::Status OutputFolder::ReadState() {
     const auto text = ReadSmallFile(Path(kJournalName), kMostJournalBytes);
     if (!text.ok()) return text.status();
     absl::StatusOr<Journal> journal = Journal::Parse(*text, Path(kJournalName));
+    if (!journal.ok() && !Journal::SaysItIsOne(*text)) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          path_,
+          ": is not empty and holds no conversion: ", std::string(journal.status().message())));
+    }
     if (!journal.ok()) {
       return absl::Status(journal.status().code(),
                           absl::StrCat(std::string(journal.status().message()),

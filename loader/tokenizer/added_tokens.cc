@@ -12,12 +12,11 @@ namespace mneme::loader::tokenizer_internal {
 
 namespace {
 
-// A longer content would make the search slow on texts that almost spell it.
+// Of one content, as it stands in the file and as it is searched for.
 constexpr size_t kMaxContentBytes = 4096;
 // Of all contents as they are searched for. A Replace can make 4096 bytes of one, and each byte may
-// need a node and an edge of a trie, about 50 bytes. A whole vocabulary of 250,000 tokens would
-// fit.
-constexpr size_t kMaxTrieBytes = size_t{4} << 20;
+// need a node of the search, 13 bytes. A whole vocabulary of 250,000 tokens would fit.
+constexpr size_t kMaxContentsBytes = size_t{4} << 20;
 
 size_t StartOfTrailingSpace(std::string_view text) {
   while (!text.empty()) {
@@ -48,15 +47,21 @@ bool IsSingleWord(std::string_view text, size_t begin, size_t end) {
 
 }  // namespace
 
+struct AddedTokens::Numbering {
+  int32_t next_id;               // of a token that the vocabulary lacks
+  std::vector<int64_t> in_file;  // what the file says, of each of tokens_
+};
+
 absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Vocabulary& vocabulary,
                                                const Normalizer& normalizer, SearchBudget* budget) {
   AddedTokens added;
   if (!field.value().exists()) return added;
-  int32_t next_id = vocabulary.size();
-  absl::Status status =
-      field.ForEach([&](const JsonField& token) { return added.Add(token, vocabulary, &next_id); });
+  Numbering numbering = {vocabulary.size(), {}};
+  absl::Status status = field.ForEach(
+      [&](const JsonField& token) { return added.Add(token, vocabulary, &numbering); });
   if (!status.ok()) return status;
-  size_t trie_bytes = 0;
+  size_t contents_bytes = 0;
+  std::vector<TokenSearch::Content> contents[2];
   for (size_t i = 0; i < added.tokens_.size(); ++i) {
     const AddedToken& token = added.tokens_[i];
     std::string content = token.content;
@@ -64,7 +69,9 @@ absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Voc
       // A pattern's search looks at the budget itself, but the other steps do not.
       status = budget->IsSpent() ? absl::ResourceExhaustedError("the time for searches is spent")
                                  : normalizer.Normalize(budget, &content);
-      if (status.ok() && (content.empty() || content.size() > kMaxContentBytes)) {
+      if (status.ok() && content.empty()) {
+        status = absl::InvalidArgumentError("nothing is left of it, which is not supported");
+      } else if (status.ok() && content.size() > kMaxContentBytes) {
         status = absl::InvalidArgumentError(
             Message("it is ", content.size(), " bytes; supported: 1 to ", kMaxContentBytes));
       }
@@ -73,20 +80,23 @@ absl::StatusOr<AddedTokens> AddedTokens::Build(const JsonField& field, const Voc
             Message("the normalised content of ", Quote(token.content), ": ", MessageOf(status)));
       }
     }
-    trie_bytes += content.size();
-    if (trie_bytes > kMaxTrieBytes) {
+    contents_bytes += content.size();
+    if (contents_bytes > kMaxContentsBytes) {
       return field.Error(Message("the contents up to ", Quote(token.content), ", normalised, have ",
-                                 trie_bytes, " bytes; at most ", kMaxTrieBytes,
+                                 contents_bytes, " bytes; at most ", kMaxContentsBytes,
                                  " are supported for all"));
     }
-    added.tries_[token.normalized].Insert(content, static_cast<int32_t>(i));
+    contents[token.normalized].push_back({std::move(content), static_cast<int32_t>(i)});
     added.end_id_ = std::max(added.end_id_, token.id + 1);
+  }
+  for (const bool normalized : {false, true}) {
+    added.searches_[normalized] = TokenSearch::Build(std::move(contents[normalized]));
   }
   return added;
 }
 
 absl::Status AddedTokens::Add(const JsonField& field, const Vocabulary& vocabulary,
-                              int32_t* next_id) {
+                              Numbering* numbering) {
   if (absl::Status s = field.OnlyMembers(
           {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
       !s.ok()) {
@@ -122,42 +132,41 @@ absl::Status AddedTokens::Add(const JsonField& field, const Vocabulary& vocabula
   }
   if (const std::optional<int32_t> id = vocabulary.Find(token.content); id.has_value()) {
     token.id = *id;
-  } else if (*next_id > kMaxTokenId) {
+  } else if (numbering->next_id > kMaxTokenId) {
     return field.Error(Message("more than ", kMaxTokenId + 1, " tokens"));
   } else {
-    token.id = (*next_id)++;
+    token.id = numbering->next_id++;
   }
   const int32_t index = static_cast<int32_t>(tokens_.size());
   by_content_.emplace(token.content, index);
+  numbering->in_file.push_back(*file_id);
   // The vocabulary's ids may have holes: then an added one can meet one of its tokens' and hides
-  // that, but two added tokens of one id cannot be told apart.
-  if (!by_id_.emplace(token.id, index).second) {
-    return field.Error(Message("id ", token.id, " is given to both ",
-                               Quote(tokens_[by_id_[token.id]].content), " and ",
-                               Quote(token.content)));
+  // that, but two added tokens of one id cannot be told apart: the library no longer finds the
+  // earlier.
+  if (const auto [other, is_new] = by_id_.emplace(token.id, index); !is_new) {
+    std::string follows = token.content, has = tokens_[other->second].content;
+    int64_t in_file = *file_id;
+    if (!vocabulary.Find(has).has_value()) {
+      std::swap(follows, has);
+      in_file = numbering->in_file[static_cast<size_t>(other->second)];
+    }
+    const std::string unused =
+        in_file == token.id ? "" : Message("; the file's own ", in_file, " is not used");
+    return field.Error(Message(Quote(follows), " is not in the vocabulary and would follow it as ",
+                               "id ", token.id, ", which ", Quote(has), " has", unused));
   }
   tokens_.push_back(std::move(token));
   return absl::OkStatus();
 }
 
-void AddedTokens::Split(std::string_view text, bool normalized,
-                        std::vector<Section>* sections) const {
-  const TokenTrie& trie = tries_[normalized];
+absl::Status AddedTokens::Split(std::string_view text, bool normalized,
+                                std::vector<Section>* sections) const {
   size_t done = 0;  // where the last token ended, with the white space that it took
   size_t space_begin = 1, space_end = 0;
-  for (size_t at = 0; !trie.empty() && at < text.size();) {
-    if (!trie.StartsWith(text[at])) {
-      ++at;
-      continue;
-    }
-    const TokenTrie::Match match = trie.Longest(text.substr(at));
-    if (match.size == 0) {
-      ++at;
-      continue;
-    }
-    // The search goes on behind the bare match, whatever the flags make of it.
-    size_t begin = at, end = at + match.size;
-    at = end;
+  TokenSearch::Scan scan(&searches_[normalized], text);
+  // The search goes on behind the bare match, whatever the flags make of it.
+  for (TokenSearch::Match match; scan.Next(&match);) {
+    size_t begin = match.begin, end = match.begin + match.size;
     const AddedToken& token = tokens_[match.value];
     if (token.single_word && !IsSingleWord(text, begin, end)) continue;
     if (token.lstrip) {
@@ -171,12 +180,19 @@ void AddedTokens::Split(std::string_view text, bool normalized,
       }
       end = space_end;
     }
+    if (end < begin) {
+      return absl::InvalidArgumentError(Message(
+          "the text has no ids: the added token ", Quote(token.content), " with lstrip lies in the",
+          " white space that ", Quote(sections->back().token->content), " with rstrip took"));
+    }
+    if (end == begin) continue;
     // A token may begin inside white space that the one before it took: then nothing is between.
     if (done < begin) sections->push_back({nullptr, text.substr(done, begin - done)});
     sections->push_back({&token, std::string_view()});
     done = end;
   }
   if (done < text.size()) sections->push_back({nullptr, text.substr(done)});
+  return absl::OkStatus();
 }
 
 const AddedToken* AddedTokens::Find(std::string_view content) const {

@@ -14,7 +14,7 @@
 #include "absl/status/statusor.h"
 #include "loader/json/json_field.h"
 #include "loader/tokenizer/normalizer.h"
-#include "loader/tokenizer/token_trie.h"
+#include "loader/tokenizer/token_search.h"
 #include "loader/tokenizer/vocabulary.h"
 
 namespace mneme::loader::tokenizer_internal {
@@ -44,8 +44,10 @@ class AddedTokens {
                                            const Normalizer& normalizer, SearchBudget* budget);
 
   // Appends the sections of `text`, in order; tokens are those with this `normalized`. Leftmost,
-  // then longest, over bare contents; the flags are looked at afterwards.
-  void Split(std::string_view text, bool normalized, std::vector<Section>* sections) const;
+  // then longest, over bare contents; the flags are looked at afterwards. A token of white space
+  // with `lstrip` is left out where the `rstrip` of the one before it took all of it.
+  // INVALID_ARGUMENT where it took more than that: there the library fails. Linear in the text.
+  absl::Status Split(std::string_view text, bool normalized, std::vector<Section>* sections) const;
 
   const AddedToken* Find(std::string_view content) const;
   const AddedToken* Find(int32_t id) const;
@@ -53,12 +55,13 @@ class AddedTokens {
   int32_t end_id() const { return end_id_; }  // highest id + 1, 0 if there is no token
 
  private:
-  absl::Status Add(const JsonField& field, const Vocabulary& vocabulary, int32_t* next_id);
+  struct Numbering;
+  absl::Status Add(const JsonField& field, const Vocabulary& vocabulary, Numbering* numbering);
 
   std::vector<AddedToken> tokens_;
   std::unordered_map<std::string, int32_t> by_content_;  // indices of tokens_
   std::unordered_map<int32_t, int32_t> by_id_;
-  TokenTrie tries_[2];  // [normalized]; values are indices of tokens_
+  TokenSearch searches_[2];  // [normalized]; values are indices of tokens_
   int32_t end_id_ = 0;
 };
 

@@ -5,7 +5,6 @@
 #include "gtest/gtest.h"
 #include "loader/json/json_for_test.h"
 #include "loader/tokenizer/message.h"
-#include "loader/tokenizer/token_trie.h"
 
 namespace mneme::loader::tokenizer_internal {
 namespace {
@@ -31,29 +30,15 @@ absl::StatusOr<AddedTokens> Build(const std::string& tokens,
 // Tokens as <content>, text as it is.
 std::string Sections(const AddedTokens& added, std::string_view text, bool normalized = false) {
   std::vector<Section> sections;
-  added.Split(text, normalized, &sections);
+  if (absl::Status status = added.Split(text, normalized, &sections); !status.ok()) {
+    return std::string(status.message());
+  }
   std::string shown;
   for (const Section& section : sections) {
     shown += shown.empty() ? "" : "|";
     shown += section.token ? "<" + section.token->content + ">" : std::string(section.text);
   }
   return shown;
-}
-
-TEST(TokenTrieTest, FindsTheLongest) {
-  TokenTrie trie;
-  EXPECT_TRUE(trie.empty());
-  trie.Insert("ab", 1);
-  trie.Insert("abcd", 2);
-  trie.Insert("ab", 3);
-  EXPECT_FALSE(trie.empty());
-  EXPECT_TRUE(trie.StartsWith('a'));
-  EXPECT_FALSE(trie.StartsWith('b'));
-  EXPECT_EQ(trie.Longest("abce").value, 1);
-  EXPECT_EQ(trie.Longest("abce").size, 2u);
-  EXPECT_EQ(trie.Longest("abcd").value, 2);
-  EXPECT_EQ(trie.Longest("a").size, 0u);
-  EXPECT_EQ(trie.Longest("").size, 0u);
 }
 
 TEST(AddedTokensTest, IdsFollowTheVocabulary) {
@@ -83,6 +68,24 @@ TEST(AddedTokensTest, StripsTakeWhiteSpace) {
   EXPECT_EQ(Sections(*added, "R x y"), "<R>|< x>| y");
 }
 
+// The library drops a token that is left without a byte, and fails on one that ends before the
+// white space does that was taken.
+TEST(AddedTokensTest, NothingIsLeftOfATokenWhoseWhiteSpaceIsTaken) {
+  const auto both = Build(Token(" ", "lstrip rstrip"));
+  EXPECT_EQ(Sections(*both, "\t   "), "< >");
+  EXPECT_EQ(Sections(*both, "a   b \n c"), "a|< >|b|< >|c");
+  const auto two = Build(Token("z", "rstrip") + "," + Token("  ", "lstrip"));
+  EXPECT_EQ(Sections(*two, "z  a"), "<z>|a");
+  EXPECT_EQ(Sections(*two, "z    a"),
+            "the text has no ids: the added token \"  \" with lstrip lies in the white space that "
+            "\"z\" with rstrip took");
+  EXPECT_EQ(Sections(*two, "za  "), "<z>|a|<  >");
+  // Without lstrip both are there.
+  const auto plain = Build(Token("z", "rstrip") + "," + Token("  "));
+  EXPECT_EQ(Sections(*plain, "z  a"), "<z>|<  >|a");
+  EXPECT_EQ(Sections(*plain, "z   a"), "<z>|<  >| a");
+}
+
 TEST(AddedTokensTest, NormalizedTokensAreFoundByTheirNormalizedContent) {
   const auto added = Build(Token("foo", "normalized") + "," + Token("bar"), R"({"a":0})",
                            R"({"type":"Prepend","prepend":"_"})");
@@ -99,12 +102,14 @@ TEST(AddedTokensTest, OneContentTwiceTakesTheLaterFlagsAndStaysSpecial) {
 }
 
 TEST(AddedTokensTest, BlankTokensAreLinearInARunOfBlanks) {
-  const auto added = Build(Token(" ", "lstrip rstrip"));
-  const auto start = std::chrono::steady_clock::now();
-  std::vector<Section> sections;
-  added->Split(std::string(1'000'000, ' '), false, &sections);
-  EXPECT_EQ(sections.size(), 1'000'000u);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  for (const std::string flags : {"lstrip rstrip", "rstrip", ""}) {
+    const auto added = Build(Token(" ", flags));
+    const auto start = std::chrono::steady_clock::now();
+    std::vector<Section> sections;
+    EXPECT_TRUE(added->Split(std::string(1'000'000, ' '), false, &sections).ok());
+    EXPECT_EQ(sections.size(), flags == "lstrip rstrip" ? 1u : 1'000'000u);
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  }
 }
 
 // 1050 tokens of five bytes, of which the normalizer makes 4000 each.
@@ -150,10 +155,34 @@ TEST(AddedTokensTest, RefusesByName) {
   EXPECT_NE(error(Token(std::string(5000, 'x'))).find("5000 bytes"), std::string::npos);
   EXPECT_NE(error(R"({"id":99999999,"content":"x"})").find("found 99999999"), std::string::npos);
   EXPECT_EQ(error(Token("")), "");
-  // Vocabulary {c: 1, d: 3}: the new token would be 2, then 3, which is d's.
-  const auto holes = Build(Token("d") + "," + Token("x") + "," + Token("y"), R"({"c":1,"d":3})");
-  EXPECT_NE(MessageOf(holes.status()).find("id 3 is given to both \"d\" and \"y\""),
-            std::string::npos);
+}
+
+// Vocabulary {c: 1, d: 3}: tokens that it lacks are 2, then 3, which is d's.
+TEST(AddedTokensTest, IdsThatMeetAreNamedWithWhatTheFileSays) {
+  const auto error = [](const std::string& tokens) {
+    return std::string(MessageOf(Build(tokens, R"({"c":1,"d":3})").status()));
+  };
+  const auto token = [](const std::string& content, int id) {
+    return "{\"id\":" + std::to_string(id) + Token(content).substr(7);
+  };
+  EXPECT_EQ(error(token("d", 3) + "," + token("x", 98) + "," + token("y", 99)),
+            "t.json: [2]: \"y\" is not in the vocabulary and would follow it as id 3, which \"d\" "
+            "has; the file's own 99 is not used");
+  EXPECT_EQ(error(token("x", 98) + "," + token("y", 99) + "," + token("d", 3)),
+            "t.json: [2]: \"y\" is not in the vocabulary and would follow it as id 3, which \"d\" "
+            "has; the file's own 99 is not used");
+  EXPECT_EQ(error(token("d", 3) + "," + token("x", 2) + "," + token("y", 3)),
+            "t.json: [2]: \"y\" is not in the vocabulary and would follow it as id 3, which \"d\" "
+            "has");
+}
+
+// The library divides the text at every byte for such a token, and fails at a character of two.
+TEST(AddedTokensTest, RefusesATokenOfWhichTheNormalizerLeavesNothing) {
+  const std::string no_spaces = R"({"type":"Replace","pattern":{"String":" "},"content":""})";
+  EXPECT_EQ(
+      MessageOf(Build(Token(" ", "normalized"), R"({"a":0})", no_spaces).status()),
+      "t.json: the normalised content of \" \": nothing is left of it, which is not supported");
+  EXPECT_TRUE(Build(Token(" "), R"({"a":0})", no_spaces).ok());
 }
 
 }  // namespace

@@ -105,12 +105,101 @@ void SortLongRuns(const icu::FilteredNormalizer2& nfd, std::string* text) {
   *text = std::move(sorted);
 }
 
+// A character of the normal form, as the library aligns it with the text: with a change of 1 it is
+// put in behind what is before it, else it stands for the next 1 - change characters.
+struct Aligned {
+  char32_t character;
+  int change;
+  uint8_t combining_class;
+};
+
+// The decomposition of `text`, in canonical order.
+std::vector<Aligned> Decompose(const icu::FilteredNormalizer2& nfd, std::string_view text) {
+  std::vector<Aligned> all;
+  size_t run = 0;
+  const auto sort_run = [&] {
+    std::stable_sort(all.begin() + run, all.end(), [](const Aligned& a, const Aligned& b) {
+      return a.combining_class < b.combining_class;
+    });
+    run = all.size();
+  };
+  icu::UnicodeString decomposed;
+  while (!text.empty()) {
+    const Utf8Char c = DecodeUtf8(text);
+    text.remove_prefix(c.size);
+    if (!nfd.getDecomposition(static_cast<UChar32>(c.code_point), decomposed)) {
+      decomposed = static_cast<UChar32>(c.code_point);
+    }
+    for (int32_t i = 0; i < decomposed.length(); i = decomposed.moveIndex32(i, 1)) {
+      const UChar32 part = decomposed.char32At(i);
+      const uint8_t combining_class = nfd.getCombiningClass(part);
+      if (combining_class == 0) sort_run();
+      all.push_back({static_cast<char32_t>(part), i == 0 ? 0 : 1, combining_class});
+    }
+  }
+  sort_run();
+  return all;
+}
+
+// Composes what Decompose gives. A character that is put into another adds what it stands for.
+std::vector<Aligned> Compose(const icu::FilteredNormalizer2& nfc,
+                             const std::vector<Aligned>& decomposed) {
+  std::vector<Aligned> all;
+  size_t starter = 0;
+  bool has_starter = false;
+  int last_class = -1;  // of the marks between, -1 if there are none
+  for (const Aligned& next : decomposed) {
+    if (has_starter && last_class < next.combining_class) {
+      const UChar32 composed = nfc.composePair(static_cast<UChar32>(all[starter].character),
+                                               static_cast<UChar32>(next.character));
+      if (composed >= 0) {
+        all[starter].character = static_cast<char32_t>(composed);
+        all[starter].change += next.change - 1;
+        continue;
+      }
+    }
+    if (next.combining_class == 0) {
+      starter = all.size();
+      has_starter = true;
+    }
+    last_class = next.combining_class == 0 ? -1 : next.combining_class;
+    all.push_back(next);
+  }
+  return all;
+}
+
+// *leading of the normal form. Only the text up to a boundary behind `leading` matters.
+size_t LeadingOfNfc(const Normalizers& normalizers, std::string_view text, size_t leading) {
+  if (leading == 0) return 0;
+  size_t end = leading;
+  while (end < text.size()) {
+    const Utf8Char c = DecodeUtf8(text.substr(end));
+    if (normalizers.nfc->hasBoundaryBefore(static_cast<UChar32>(c.code_point))) break;
+    end += c.size;
+  }
+  size_t read = 0, written = 0;
+  std::string character;
+  for (const Aligned& next :
+       Compose(*normalizers.nfc, Decompose(*normalizers.nfd, text.substr(0, end)))) {
+    // One that is put in belongs to the byte before it.
+    if (next.change > 0 ? read > leading : read >= leading) break;
+    character.clear();
+    AppendUtf8(next.character, &character);
+    written += character.size();
+    for (int count = 1 - next.change; count > 0; --count) {
+      read += DecodeUtf8(text.substr(read)).size;
+    }
+  }
+  return written;
+}
+
 }  // namespace
 
-absl::Status NormalizeNfc(std::string* text) {
+absl::Status NormalizeNfc(std::string* text, size_t* leading) {
   if (IsAscii(*text)) return absl::OkStatus();
   const Normalizers& normalizers = Normalizers::Get();
   if (!normalizers.status.ok()) return normalizers.status;
+  if (leading != nullptr) *leading = LeadingOfNfc(normalizers, *text, *leading);
   SortLongRuns(*normalizers.nfd, text);
   const icu::StringPiece piece(text->data(), static_cast<int32_t>(text->size()));
   UErrorCode error = U_ZERO_ERROR;

@@ -18,6 +18,11 @@ std::string Nfc(std::string text) {
   return text;
 }
 
+size_t LeadingOf(std::string text, size_t leading) {
+  EXPECT_TRUE(NormalizeNfc(&text, &leading).ok());
+  return leading;
+}
+
 std::string IcuNfc(std::string_view text) {
   UErrorCode error = U_ZERO_ERROR;
   static const icu::UnicodeSet* const filter = new icu::UnicodeSet(u"[:age=9.0:]", error);
@@ -73,9 +78,27 @@ TEST(NfcTest, IsNotQuadraticInARunOfMarks) {
     while (text.size() < 1'000'000) text += pair;
     const auto start = std::chrono::steady_clock::now();
     Nfc(text);
+    EXPECT_GT(LeadingOf(text, 1), 0u);
     // It takes minutes if it is; a sanitizer's build takes a second if it is not.
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
   }
+}
+
+// Values of `tokenizers` 0.23.3, seen in the offsets that it gives the characters of a text.
+TEST(NfcTest, LeadingIsWhatComesFromTheFirstCharacter) {
+  EXPECT_EQ(LeadingOf("abc", 1), 1u);
+  EXPECT_EQ(LeadingOf("\xC3\xA9x", 2), 2u);
+  EXPECT_EQ(LeadingOf(Utf8({'e', 0x301, 'x'}), 1), 2u);    // one character of two
+  EXPECT_EQ(LeadingOf(Utf8({0x344, 'x'}), 2), 4u);         // two of one
+  EXPECT_EQ(LeadingOf(Utf8({0x958, 0x301, 'x'}), 3), 6u);  // two of one, then a mark
+  EXPECT_EQ(LeadingOf(Utf8({'a', 0x301, 0x323}), 1), 3u);  // U+1EA1 of 'a' and the next one
+  EXPECT_EQ(LeadingOf(Utf8({0x301, 0x323, 'a'}), 2), 2u);  // in another order
+  EXPECT_EQ(LeadingOf(Utf8({0x1100, 0x1161, 0x11A8}), 3), 3u);
+  // Behind a character that was prepended.
+  EXPECT_EQ(LeadingOf(Utf8({'_', 'e', 0x301, 'x'}), 2), 3u);
+  EXPECT_EQ(LeadingOf(Utf8({'e', 0x301, 0x323}), 3), 3u);
+  // Nothing is, if the first character is gone.
+  EXPECT_EQ(LeadingOf(Utf8({'e', 0x301}), 0), 0u);
 }
 
 }  // namespace

@@ -1,11 +1,13 @@
 #include "loader/tokenizer/normalizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "loader/text/text.h"
 #include "loader/tokenizer/message.h"
 #include "loader/tokenizer/nfc.h"
 #include "loader/tokenizer/step_limit.h"
+#include "loader/tokenizer/utf8.h"
 
 namespace mneme::loader::tokenizer_internal {
 
@@ -17,16 +19,36 @@ absl::Status CheckSize(size_t size) {
                                               kMaxNormalizedBytes, " bytes of this text"));
 }
 
+// `leading` once the matches are replaced. An empty match comes from where the byte before it does,
+// and one before the first byte from the beginning.
+size_t LeadingBehind(const std::vector<Span>& matches, size_t content_bytes, size_t leading) {
+  size_t removed = 0, added = 0;  // before the match that is looked at
+  for (const Span& match : matches) {
+    if (match.end > leading) return std::min<size_t>(match.begin, leading) - removed + added;
+    removed += match.end - match.begin;
+    added += content_bytes;
+  }
+  return leading - removed + added;
+}
+
+// All of what is prepended comes from where the text's first character does. The library prepends
+// nothing by putting that character in anew, before the first byte.
+size_t LeadingOfPrepended(size_t content_bytes, std::string_view text, size_t leading) {
+  if (content_bytes == 0) return std::max<size_t>(leading, DecodeUtf8(text).size);
+  return leading == 0 ? 0 : leading + content_bytes;
+}
+
 }  // namespace
 
 absl::Status ReplaceAll(const Pattern& pattern, std::string_view content, SearchBudget* budget,
-                        std::string* text) {
+                        std::string* text, size_t* leading) {
   std::vector<Span> matches;
   if (absl::Status status = pattern.FindAll(*text, budget, &matches); !status.ok()) return status;
   if (matches.empty()) return absl::OkStatus();
   size_t size = text->size() + matches.size() * content.size();
   for (const Span& match : matches) size -= match.end - match.begin;
   if (absl::Status status = CheckSize(size); !status.ok()) return status;
+  if (leading != nullptr) *leading = LeadingBehind(matches, content.size(), *leading);
   std::string out;
   out.reserve(size);
   size_t end = 0;
@@ -82,20 +104,22 @@ absl::Status Normalizer::Add(const JsonField& field) {
                            "NFC, Prepend, Replace, Sequence");
 }
 
-absl::Status Normalizer::Normalize(SearchBudget* budget, std::string* text) const {
+absl::Status Normalizer::Normalize(SearchBudget* budget, std::string* text, size_t* leading) const {
   for (const Step& step : steps_) {
     absl::Status status;
     switch (step.kind) {
       case Step::Kind::kNfc:
-        status = NormalizeNfc(text);
+        status = NormalizeNfc(text, leading);
         break;
       case Step::Kind::kPrepend:
         if (text->empty()) break;
         status = CheckSize(text->size() + step.content.size());
-        if (status.ok()) text->insert(0, step.content);
+        if (!status.ok()) break;
+        if (leading != nullptr) *leading = LeadingOfPrepended(step.content.size(), *text, *leading);
+        text->insert(0, step.content);
         break;
       case Step::Kind::kReplace:
-        status = ReplaceAll(step.pattern[0], step.content, budget, text);
+        status = ReplaceAll(step.pattern[0], step.content, budget, text, leading);
         break;
     }
     if (!status.ok()) return status;

@@ -37,6 +37,39 @@ TEST(NormalizerTest, Steps) {
   EXPECT_EQ(Normalized(R"({"type":"Sequence","normalizers":[]})", "a"), "a");
 }
 
+// The part of the result that comes from the input's first character.
+std::string Leading(const std::string& json, std::string text, size_t leading = 1) {
+  const auto normalizer = Normalizer::Build(ParsedJson(json).field());
+  EXPECT_TRUE(normalizer.ok()) << normalizer.status();
+  SearchBudget budget;
+  EXPECT_TRUE(normalizer->Normalize(&budget, &text, &leading).ok());
+  return text.substr(0, leading);
+}
+
+// As `tokenizers` 0.23.3 aligns what it rewrites.
+TEST(NormalizerTest, LeadingIsWhatComesFromTheFirstCharacter) {
+  const auto replace = [](const std::string& pattern, const std::string& content) {
+    return R"({"type":"Replace","pattern":{"Regex":")" + pattern + R"("},"content":")" + content +
+           "\"}";
+  };
+  EXPECT_EQ(Leading("null", "ab"), "a");
+  EXPECT_EQ(Leading(replace("a", "xy"), "ab"), "xy");
+  EXPECT_EQ(Leading(replace("b", "xy"), "ab"), "a");
+  EXPECT_EQ(Leading(replace("`+", "x"), "``a"), "");  // from the second "`"
+  EXPECT_EQ(Leading(replace("`+", "x"), "`a"), "x");
+  EXPECT_EQ(Leading(replace("^ +", ""), " a"), "");
+  EXPECT_EQ(Leading(replace("^", "x"), "ab"), "xa");
+  EXPECT_EQ(Leading(replace("(?=b)", "x"), "ab"), "ax");
+  EXPECT_EQ(Leading(replace("b", "x"), "abab", 3), "axa");
+  EXPECT_EQ(Leading(replace("bab", "x"), "abab", 3), "a");
+  EXPECT_EQ(Leading(replace("^", "x"), "ab", 0), "x");
+  EXPECT_EQ(Leading(R"({"type":"Prepend","prepend":"__"})", "ab"), "__a");
+  EXPECT_EQ(Leading(R"({"type":"Prepend","prepend":"_"})", "ab", 0), "");
+  EXPECT_EQ(Leading(R"({"type":"Prepend","prepend":""})", "ab", 0), "a");
+  EXPECT_EQ(Leading(R"({"type":"Prepend","prepend":""})", "ab", 2), "ab");
+  EXPECT_EQ(Leading(R"({"type":"NFC"})", "e\xCC\x81x"), "\xC3\xA9");
+}
+
 TEST(NormalizerTest, RefusesByName) {
   for (const std::string name : {"NFD", "NFKC", "Lowercase", "Strip", "BertNormalizer", "Nmt",
                                  "Precompiled", "ByteLevel", "StripAccents", "?"}) {

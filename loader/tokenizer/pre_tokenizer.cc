@@ -1,5 +1,6 @@
 #include "loader/tokenizer/pre_tokenizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "loader/text/text.h"
@@ -20,20 +21,33 @@ absl::Status ReadBool(const JsonField& field, bool* value) {
   return read.status();
 }
 
-// Rewrites every piece: edit(piece, index, out) appends the new one to `out`.
-template <class Edit>
-absl::Status Rewrite(Pieces* pieces, const Edit& edit) {
-  pieces->next_text.clear();
-  for (size_t i = 0; i < pieces->spans.size(); ++i) {
-    const uint32_t begin = static_cast<uint32_t>(pieces->next_text.size());
-    edit(pieces->Piece(pieces->spans[i]), i, &pieces->next_text);
-    if (pieces->next_text.size() > kMaxNormalizedBytes) {
+// Rewrites every piece: prefix(piece, leads, out) appends what goes before it, edit(part, out) the
+// new form of any part of it. leads: the piece comes from the input's very beginning; its prefix
+// then does, too.
+template <class Prefix, class Edit>
+absl::Status Rewrite(Pieces* pieces, const Prefix& prefix, const Edit& edit) {
+  std::string* out = &pieces->next_text;
+  out->clear();
+  size_t leading = 0;
+  for (Span& span : pieces->spans) {
+    const uint32_t begin = static_cast<uint32_t>(out->size());
+    const std::string_view piece = pieces->Piece(span);
+    const size_t leads =
+        pieces->leading > span.begin ? std::min(pieces->leading - span.begin, piece.size()) : 0;
+    prefix(piece, leads > 0, out);
+    if (leads > 0) {
+      edit(piece.substr(0, leads), out);
+      leading = out->size();
+    }
+    edit(piece.substr(leads), out);
+    if (out->size() > kMaxNormalizedBytes) {
       return absl::ResourceExhaustedError(Message("the tokenizer's pre-tokenizer makes more than ",
                                                   kMaxNormalizedBytes, " bytes of this text"));
     }
-    pieces->spans[i] = {begin, static_cast<uint32_t>(pieces->next_text.size())};
+    span = {begin, static_cast<uint32_t>(out->size())};
   }
-  pieces->text.swap(pieces->next_text);
+  pieces->text.swap(*out);
+  pieces->leading = leading;
   return absl::OkStatus();
 }
 
@@ -171,9 +185,6 @@ absl::Status PreTokenizer::Divide(const Step& step, SearchBudget* budget, Pieces
       pieces->next_spans[i].end += span.begin;
     }
   }
-  if (pieces->next_spans.empty() || pieces->next_spans[0].begin != pieces->spans[0].begin) {
-    pieces->first_is_at_start = false;
-  }
   pieces->spans.swap(pieces->next_spans);
   return absl::OkStatus();
 }
@@ -181,17 +192,18 @@ absl::Status PreTokenizer::Divide(const Step& step, SearchBudget* budget, Pieces
 absl::Status PreTokenizer::Transform(const Step& step, Pieces* pieces) {
   const bool metaspace = step.kind == Step::Kind::kMetaspace;
   if (!metaspace && step.prefix == Prefix::kNever) return absl::OkStatus();
-  return Rewrite(pieces, [&](std::string_view piece, size_t index, std::string* out) {
+  const auto prefix = [&](std::string_view piece, bool leads, std::string* out) {
     const bool prefixed = piece.substr(0, step.prefix_text.size()) == step.prefix_text ||
                           (metaspace && piece[0] == ' ');
-    const bool wanted = step.prefix == Prefix::kAlways ||
-                        (step.prefix == Prefix::kFirst && index == 0 && pieces->first_is_at_start);
+    const bool wanted = step.prefix == Prefix::kAlways || (step.prefix == Prefix::kFirst && leads);
     if (wanted && !prefixed) out->append(step.prefix_text);
+  };
+  return Rewrite(pieces, prefix, [&](std::string_view part, std::string* out) {
     if (!metaspace) {
-      out->append(piece);
+      out->append(part);
       return;
     }
-    for (const char c : piece) {
+    for (const char c : part) {
       if (c == ' ') {
         out->append(step.prefix_text);
       } else {
@@ -201,12 +213,12 @@ absl::Status PreTokenizer::Transform(const Step& step, Pieces* pieces) {
   });
 }
 
-absl::Status PreTokenizer::Run(std::string_view section, bool at_start, SearchBudget* budget,
+absl::Status PreTokenizer::Run(std::string_view section, size_t leading, SearchBudget* budget,
                                Pieces* pieces) const {
   pieces->text.assign(section);
   pieces->spans.clear();
   if (!section.empty()) pieces->spans.push_back({0, static_cast<uint32_t>(section.size())});
-  pieces->first_is_at_start = at_start;
+  pieces->leading = leading;
   for (const Step& step : steps_) {
     if (pieces->spans.empty()) break;
     if (step.kind != Step::Kind::kSplit) {
@@ -216,10 +228,8 @@ absl::Status PreTokenizer::Run(std::string_view section, bool at_start, SearchBu
       if (absl::Status s = Divide(step, budget, pieces); !s.ok()) return s;
     }
     if (step.kind == Step::Kind::kByteLevel) {
-      const auto map = [](std::string_view piece, size_t, std::string* out) {
-        AppendByteLevel(piece, out);
-      };
-      if (absl::Status s = Rewrite(pieces, map); !s.ok()) return s;
+      const auto no_prefix = [](std::string_view, bool, std::string*) {};
+      if (absl::Status s = Rewrite(pieces, no_prefix, AppendByteLevel); !s.ok()) return s;
     }
   }
   return absl::OkStatus();

@@ -19,8 +19,7 @@ namespace mneme::loader::tokenizer_internal {
 struct Pieces {
   std::string text;
   std::vector<Span> spans;
-  // The first piece begins where the whole input begins.
-  bool first_is_at_start = false;
+  size_t leading = 0;  // of `text`, as normalizer.h defines it
 
   // Memory of the steps.
   std::string next_text;
@@ -43,9 +42,9 @@ class PreTokenizer {
   // A missing or null field leaves each section whole.
   static absl::StatusOr<PreTokenizer> Build(const JsonField& field);
 
-  // Divides `section`, replacing what *pieces held. at_start: the section begins where the whole
-  // input does. Errors of a pattern's search and of the size.
-  absl::Status Run(std::string_view section, bool at_start, SearchBudget* budget,
+  // Divides `section`, replacing what *pieces held. leading: of the section, as normalizer.h
+  // defines it. Errors of a pattern's search and of the size.
+  absl::Status Run(std::string_view section, size_t leading, SearchBudget* budget,
                    Pieces* pieces) const;
 
  private:

@@ -9,12 +9,12 @@ namespace {
 
 using Strings = std::vector<std::string>;
 
-Strings PiecesOf(const std::string& json, std::string_view text, bool at_start = true) {
+Strings PiecesOf(const std::string& json, std::string_view text, size_t leading = 1) {
   const auto pre_tokenizer = PreTokenizer::Build(ParsedJson(json).field());
   EXPECT_TRUE(pre_tokenizer.ok()) << pre_tokenizer.status();
   Pieces pieces;
   SearchBudget budget;
-  const absl::Status status = pre_tokenizer->Run(text, at_start, &budget, &pieces);
+  const absl::Status status = pre_tokenizer->Run(text, leading, &budget, &pieces);
   EXPECT_TRUE(status.ok()) << status;
   Strings strings;
   for (const Span& span : pieces.spans) strings.emplace_back(pieces.Piece(span));
@@ -60,10 +60,10 @@ TEST(PreTokenizerTest, Metaspace) {
   EXPECT_EQ(PiecesOf(meta + "}", "a b"), (Strings{"_a", "_b"}));
   EXPECT_EQ(PiecesOf(meta + R"(,"split":false})", " a b"), (Strings{"_a_b"}));
   EXPECT_EQ(PiecesOf(meta + "}", "_a"), (Strings{"_a"}));
-  EXPECT_EQ(PiecesOf(meta + R"(,"prepend_scheme":"first"})", "a b", true), (Strings{"_a", "_b"}));
-  EXPECT_EQ(PiecesOf(meta + R"(,"prepend_scheme":"first"})", "a b", false), (Strings{"a", "_b"}));
+  EXPECT_EQ(PiecesOf(meta + R"(,"prepend_scheme":"first"})", "a b", 1), (Strings{"_a", "_b"}));
+  EXPECT_EQ(PiecesOf(meta + R"(,"prepend_scheme":"first"})", "a b", 0), (Strings{"a", "_b"}));
   EXPECT_EQ(PiecesOf(meta + R"(,"prepend_scheme":"never"})", "a b"), (Strings{"a", "_b"}));
-  EXPECT_EQ(PiecesOf(meta + R"(,"prepend_scheme":"always"})", "a", false), (Strings{"_a"}));
+  EXPECT_EQ(PiecesOf(meta + R"(,"prepend_scheme":"always"})", "a", 0), (Strings{"_a"}));
 }
 
 TEST(PreTokenizerTest, MetaspaceFirstMeansTheInputsStart) {
@@ -76,6 +76,32 @@ TEST(PreTokenizerTest, MetaspaceFirstMeansTheInputsStart) {
   EXPECT_EQ(PiecesOf(sequence("Removed"), "a-b"), (Strings{"_a", "b"}));
   EXPECT_EQ(PiecesOf(sequence("Removed"), "-a-b"), (Strings{"a", "b"}));
   EXPECT_EQ(PiecesOf(sequence("Removed"), "-"), Strings{});
+}
+
+// As `tokenizers` 0.23.3: every piece that comes from the input's first character is one that
+// leads.
+TEST(PreTokenizerTest, MetaspaceFirstPrefixesAllThatComesFromTheStart) {
+  const auto behind = [](const std::string& step) {
+    return R"({"type":"Sequence","pretokenizers":[)" + step +
+           R"(,{"type":"Metaspace","replacement":"_","prepend_scheme":"first","split":false}]})";
+  };
+  const std::string characters =
+      R"({"type":"Split","pattern":{"Regex":"."},"behavior":"Isolated","invert":false})";
+  EXPECT_EQ(PiecesOf(behind(characters), "xyz", 2), (Strings{"_x", "_y", "z"}));
+  EXPECT_EQ(PiecesOf(behind(characters), "xyz", 0), (Strings{"x", "y", "z"}));
+  EXPECT_EQ(PiecesOf(behind(characters), "_ y", 3), (Strings{"_", "_", "_y"}));
+  const std::string removed =
+      R"({"type":"Split","pattern":{"String":"-"},"behavior":"Removed","invert":false})";
+  EXPECT_EQ(PiecesOf(behind(removed), "-a-b", 2), (Strings{"_a", "b"}));
+  // What a step before it put in front is from there, too, and one that grows keeps its end.
+  const std::string always =
+      R"({"type":"Metaspace","replacement":"=","prepend_scheme":"always","split":false})";
+  EXPECT_EQ(PiecesOf(behind(always + "," + characters), "ab", 1), (Strings{"_=", "_a", "b"}));
+  EXPECT_EQ(PiecesOf(behind(always + "," + characters), "ab", 0), (Strings{"=", "a", "b"}));
+  const std::string bytes = R"({"type":"ByteLevel","trim_offsets":true,"add_prefix_space":true,
+      "use_regex":false})";
+  EXPECT_EQ(PiecesOf(behind(bytes + "," + characters), "\xC3\xA9x", 2),
+            (Strings{"_\xC4\xA0", "_\xC3\x83", "_\xC2\xA9", "x"}));
 }
 
 TEST(PreTokenizerTest, HasAtMost64Steps) {

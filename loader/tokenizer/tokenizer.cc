@@ -14,6 +14,7 @@
 #include "loader/tokenizer/normalizer.h"
 #include "loader/tokenizer/post_processor.h"
 #include "loader/tokenizer/pre_tokenizer.h"
+#include "loader/tokenizer/utf8.h"
 
 namespace mneme::loader {
 
@@ -135,19 +136,27 @@ absl::StatusOr<std::unique_ptr<Tokenizer::Parts>> Tokenizer::Parts::Build(const 
 
 absl::Status Tokenizer::Parts::EncodeSection(std::string_view section, bool at_start,
                                              Work* work) const {
+  size_t leading = at_start && !section.empty() ? internal::DecodeUtf8(section).size : 0;
   if (!normalizer.IsIdentity()) {
     work->normalized.assign(section);
-    if (absl::Status s = normalizer.Normalize(&work->budget, &work->normalized); !s.ok()) return s;
+    if (absl::Status s =
+            normalizer.Normalize(&work->budget, &work->normalized, at_start ? &leading : nullptr);
+        !s.ok()) {
+      return s;
+    }
     section = work->normalized;
   }
   work->sections.clear();
-  added.Split(section, /*normalized=*/true, &work->sections);
+  if (absl::Status s = added.Split(section, /*normalized=*/true, &work->sections); !s.ok()) {
+    return s;
+  }
   for (const internal::Section& part : work->sections) {
     if (part.token != nullptr) {
       work->ids.push_back(part.token->id);
       continue;
     }
-    const bool first = at_start && part.text.data() == section.data();
+    const size_t before = static_cast<size_t>(part.text.data() - section.data());
+    const size_t first = leading > before ? std::min(leading - before, part.text.size()) : 0;
     if (absl::Status s = pre_tokenizer.Run(part.text, first, &work->budget, &work->pieces);
         !s.ok()) {
       return s;
@@ -201,7 +210,9 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
   Parts::Work work;
   if (add_special) work.ids = parts_->post_processor.before();
   std::vector<internal::Section> sections;
-  parts_->added.Split(text, /*normalized=*/false, &sections);
+  if (absl::Status s = parts_->added.Split(text, /*normalized=*/false, &sections); !s.ok()) {
+    return s;
+  }
   for (const internal::Section& section : sections) {
     if (section.token != nullptr) {
       work.ids.push_back(section.token->id);

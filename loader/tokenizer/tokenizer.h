@@ -35,8 +35,9 @@ class Tokenizer {
   ~Tokenizer();
 
   // text: valid UTF-8, at most kMaxEncodeBytes, else INVALID_ARGUMENT with the byte offset or the
-  // size. add_special: run the post-processor (a BOS token in front, say). RESOURCE_EXHAUSTED when
-  // the file's regular expression reaches a limit on this text: an error, never a wrong split.
+  // size; also where the library has no ids for it (docs/tokenizers.md, added tokens). add_special:
+  // run the post-processor (a BOS token in front, say). RESOURCE_EXHAUSTED when the file's regular
+  // expression reaches a limit on this text: an error, never a wrong split.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special) const;
 
   // The text of ids. Unknown ids are skipped, special ones too if skip_special. Always valid UTF-8:
