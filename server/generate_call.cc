@@ -43,7 +43,9 @@ void GenerateCall::Start() {
   const absl::Status status = Admit();
   if (!status.ok()) return Refuse(status);
   if (request_->text().size() > kInlineTextBytes) {
-    shared_.worker->Run([this] { Prepare(); });
+    const auto bytes = static_cast<int64_t>(request_->text().size());
+    const absl::Status queued = shared_.worker->Run(bytes, [this] { Prepare(); });
+    if (!queued.ok()) Refuse(absl::Status(queued.code(), absl::StrCat("text: ", queued.message())));
   } else {
     Prepare();
   }

@@ -81,10 +81,12 @@ int StreamsOfAConnection(const ServerOptions& options) {
       std::min<int64_t>(options.max_requests + kMore, std::numeric_limits<int32_t>::max()));
 }
 
+// Many times what a request may be, far below what the transport holds.
+constexpr int64_t kLargestMessages = 16;
+
 // What all connections together may hold of messages that are coming in or going out. Beyond it
 // gRPC reads less, and at last ends streams with RESOURCE_EXHAUSTED.
 size_t TransportBytes(const ServerOptions& options) {
-  constexpr int64_t kLargestMessages = 16;
   constexpr int64_t kStreams = int64_t{512} << 20;
   return static_cast<size_t>(kStreams + kLargestMessages * options.max_message_bytes);
 }
@@ -104,7 +106,10 @@ class QuietTransport {
 class GrpcServer final : public Server {
  public:
   GrpcServer(const ServerOptions& options, Engine* engine)
-      : log_(options.log), engine_(engine), registry_(options.max_requests) {
+      : log_(options.log),
+        engine_(engine),
+        registry_(options.max_requests),
+        worker_(kLargestMessages * options.max_message_bytes) {
     shared_.engine = engine;
     shared_.registry = &registry_;
     shared_.worker = &worker_;

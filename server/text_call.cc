@@ -24,7 +24,9 @@ grpc::ServerUnaryReactor* TextCall::Start(const CallContext& shared, const Rpc& 
   }
   call->registered_ = true;
   if (call->request_bytes_ > kInlineBytes) {
-    shared.worker->Run([call] { call->Run(); });
+    const absl::Status queued =
+        shared.worker->Run(static_cast<int64_t>(call->request_bytes_), [call] { call->Run(); });
+    if (!queued.ok()) call->End(queued);
   } else {
     call->Run();
   }
