@@ -3,8 +3,10 @@
 // Oniguruma would define UChar, which is a type of ICU.
 #define ONIG_ESCAPE_UCHAR_COLLISION
 #include <oniguruma.h>
+#include <time.h>
 #include <unicode/uchar.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "loader/text/text.h"
@@ -86,7 +88,46 @@ std::string EngineMessage(int error, OnigErrorInfo* info) {
   return FirstInvalidUtf8(message) < 0 ? std::string(message) : Quote(message);
 }
 
+// The time that this thread has run.
+SearchBudget::Duration ThreadCpu() {
+  timespec time;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
 }  // namespace
+
+SearchBudget::SearchBudget(Duration limit)
+    : limit_(limit), mark_(Clock::now()), cpu_mark_(ThreadCpu()), looked_at_(mark_) {}
+
+void SearchBudget::Start() {
+  mark_ = Clock::now();
+  if (mark_ - looked_at_ <= kShort) return;
+  cpu_mark_ = ThreadCpu();
+  looked_at_ = mark_;
+}
+
+// A thread that was not interrupted has run as long as the clock says. An interval that may hold an
+// interruption counts no more than the thread has run since the last look at the CPU clock, which
+// was a millisecond before the interval's start at most.
+bool SearchBudget::IsSpent() {
+  const Clock::time_point now = Clock::now();
+  Duration interval = now - mark_;
+  mark_ = now;
+  if (now - looked_at_ > kShort) {
+    const Duration cpu = ThreadCpu();
+    if (interval > kShort) interval = std::min(interval, cpu - cpu_mark_);
+    cpu_mark_ = cpu;
+    looked_at_ = now;
+  }
+  used_ += interval;
+  return used_ > limit_;
+}
+
+bool SearchBudget::IsSpentBySearch(int64_t bytes) {
+  if (bytes < kFewBytes && ++few_bytes_ % kSearchesOfFewBytes != 0) return false;
+  return IsSpent();
+}
 
 struct SearchBudget::EngineMemory {
   EngineMemory() {
@@ -147,13 +188,19 @@ absl::Status Regex::FindAll(std::string_view text, SearchBudget* budget,
   while (from <= end) {
     const int found = onig_search_with_param(regex_.get(), begin, end, from, end, region,
                                              ONIG_OPTION_NONE, param);
-    if (found == ONIG_MISMATCH) break;
-    if (found < 0 || budget->IsSpent()) {
-      return absl::ResourceExhaustedError(Message(
-          "the tokenizer's pattern ", Quote(pattern_), " takes too long on this text (at byte ",
-          from - begin, " of a piece of ", text.size(), " bytes): ",
-          found < 0 ? EngineMessage(found, nullptr) : "the time for searches is spent"));
+    if (found < 0 && found != ONIG_MISMATCH) {
+      return absl::ResourceExhaustedError(Message("the tokenizer's pattern ", Quote(pattern_),
+                                                  " takes too long on this text (at byte ",
+                                                  from - begin, " of a piece of ", text.size(),
+                                                  " bytes): ", EngineMessage(found, nullptr)));
     }
+    const int64_t searched_end = found == ONIG_MISMATCH ? end - begin : region->end[0];
+    if (budget->IsSpentBySearch(searched_end - (from - begin))) {
+      return absl::ResourceExhaustedError(Message(
+          "the searches of all the tokenizer's patterns take too long on this text: more than ",
+          budget->limit() / std::chrono::milliseconds(1), " ms of CPU time"));
+    }
+    if (found == ONIG_MISMATCH) break;
     const Span match = {static_cast<uint32_t>(region->beg[0]),
                         static_cast<uint32_t>(region->end[0])};
     if (match.begin == match.end && last_end == static_cast<int64_t>(match.end)) {

@@ -1,5 +1,9 @@
 #include "loader/tokenizer/regex.h"
 
+#include <chrono>
+#include <ctime>
+#include <thread>
+
 #include "gtest/gtest.h"
 #include "loader/text/text.h"
 #include "loader/tokenizer/message.h"
@@ -74,12 +78,71 @@ TEST(RegexTest, AnEngineLimitIsAnError) {
 }
 
 TEST(RegexTest, ASpentBudgetIsAnError) {
-  const auto regex = Regex::Compile("a");
+  // Whether there is a match or not, and the message blames no single pattern.
+  for (const std::string pattern : {"a", "b", "(?<=b)a"}) {
+    const auto regex = Regex::Compile(pattern);
+    ASSERT_TRUE(regex.ok());
+    std::vector<Span> spans;
+    SearchBudget budget(std::chrono::seconds(-1));
+    const absl::Status status = regex->FindAll(std::string(1000, 'a'), &budget, &spans);
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << pattern;
+    EXPECT_EQ(MessageOf(status),
+              "the searches of all the tokenizer's patterns take too long on this text: more than "
+              "-1000 ms of CPU time");
+  }
+}
+
+// Each search takes milliseconds and finds nothing: it is the sum that counts.
+TEST(RegexTest, SearchesWithoutAMatchSpendTheBudget) {
+  const auto regex = Regex::Compile("\\s+(?:\\p{L}|\\d)");
   ASSERT_TRUE(regex.ok());
+  const std::string tabs(1000, '\t');
+  SearchBudget budget(std::chrono::milliseconds(100));
   std::vector<Span> spans;
-  SearchBudget budget(SearchBudget::Clock::now() - std::chrono::seconds(1));
-  const absl::Status status = regex->FindAll(std::string(1000, 'a'), &budget, &spans);
+  absl::Status status;
+  int searches = 0;
+  for (; status.ok() && searches < 100'000; ++searches) {
+    status = regex->FindAll(tabs, &budget, &spans);
+  }
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_GT(searches, 1);
+  EXPECT_TRUE(spans.empty());
+}
+
+// Keeps the thread running.
+void KeepRunning(std::chrono::milliseconds time) {
+  const clock_t start = clock();
+  while (clock() - start < CLOCKS_PER_SEC / 1000 * time.count()) {
+  }
+}
+
+TEST(SearchBudgetTest, CountsNeitherWaitingNorWhatIsBetweenSearches) {
+  SearchBudget budget(std::chrono::milliseconds(50));
+  budget.Stop();
+  KeepRunning(std::chrono::milliseconds(100));
+  budget.Start();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_FALSE(budget.IsSpent());
+  budget.Stop();
+  KeepRunning(std::chrono::milliseconds(100));
+  budget.Start();
+  EXPECT_FALSE(budget.IsSpent());
+  KeepRunning(std::chrono::milliseconds(100));
+  budget.Stop();
+  EXPECT_TRUE(budget.IsSpent());
+}
+
+TEST(SearchBudgetTest, LooksAtTheClockBehindALongSearchOrSixteenShortOnes) {
+  SearchBudget budget(std::chrono::seconds(-1));
+  EXPECT_TRUE(budget.IsSpentBySearch(256));
+  int spent = 0;
+  for (int i = 0; i < 160; ++i) spent += budget.IsSpentBySearch(255);
+  EXPECT_EQ(spent, 10);
+}
+
+TEST(SearchBudgetTest, ALongTextMayTakeLonger) {
+  EXPECT_EQ(SearchBudget::LimitFor(0), std::chrono::seconds(10));
+  EXPECT_EQ(SearchBudget::LimitFor(size_t{64} << 20), std::chrono::seconds(74));
 }
 
 // The engine quotes the pattern and cuts what it quotes, maybe inside a character.

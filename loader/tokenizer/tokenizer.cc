@@ -61,6 +61,8 @@ struct Tokenizer::Parts {
 
   // What one Encode works with.
   struct Work {
+    explicit Work(size_t text_bytes) : budget(internal::SearchBudget::LimitFor(text_bytes)) {}
+
     internal::SearchBudget budget;
     internal::Bpe::Scratch bpe;
     internal::Pieces pieces;
@@ -137,7 +139,9 @@ absl::Status Tokenizer::Parts::EncodeSection(std::string_view section, bool at_s
                                              Work* work) const {
   if (!normalizer.IsIdentity()) {
     work->normalized.assign(section);
+    work->budget.Start();
     if (absl::Status s = normalizer.Normalize(&work->budget, &work->normalized); !s.ok()) return s;
+    work->budget.Stop();
     section = work->normalized;
   }
   work->sections.clear();
@@ -148,10 +152,12 @@ absl::Status Tokenizer::Parts::EncodeSection(std::string_view section, bool at_s
       continue;
     }
     const bool first = at_start && part.text.data() == section.data();
+    work->budget.Start();
     if (absl::Status s = pre_tokenizer.Run(part.text, first, &work->budget, &work->pieces);
         !s.ok()) {
       return s;
     }
+    work->budget.Stop();
     for (const internal::Span& span : work->pieces.spans) {
       if (absl::Status s = bpe.Encode(work->pieces.Piece(span), &work->bpe, &work->ids); !s.ok()) {
         return s;
@@ -198,7 +204,7 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
     return absl::InvalidArgumentError(
         Message("the text is not UTF-8 at byte ", invalid, " of ", text.size()));
   }
-  Parts::Work work;
+  Parts::Work work(text.size());
   if (add_special) work.ids = parts_->post_processor.before();
   std::vector<internal::Section> sections;
   parts_->added.Split(text, /*normalized=*/false, &sections);
