@@ -174,6 +174,7 @@ absl::StatusOr<Regex> Regex::Compile(std::string_view pattern) {
 
 absl::Status Regex::FindAll(std::string_view text, SearchBudget* budget,
                             std::vector<Span>* matches) const {
+  if (text.empty()) return absl::OkStatus();
   if (budget->memory_ == nullptr) budget->memory_ = std::make_shared<SearchBudget::EngineMemory>();
   OnigMatchParam* const param = budget->memory_->param.get();
   OnigRegion* const region = budget->memory_->region.get();

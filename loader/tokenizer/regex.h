@@ -75,8 +75,8 @@ class Regex {
   static absl::StatusOr<Regex> Compile(std::string_view pattern);
 
   // Appends the matches in `text` (valid UTF-8, under 2^31 bytes), leftmost first, without overlap.
-  // An empty match right behind the match before it does not count. RESOURCE_EXHAUSTED when the
-  // engine gives up or the budget is spent.
+  // An empty match right behind the match before it does not count, and an empty text has none.
+  // RESOURCE_EXHAUSTED when the engine gives up or the budget is spent.
   absl::Status FindAll(std::string_view text, SearchBudget* budget,
                        std::vector<Span>* matches) const;
 

@@ -36,7 +36,13 @@ TEST(RegexTest, RubySyntax) {
 TEST(RegexTest, EmptyMatchesDoNotRepeatTheEndOfTheOneBefore) {
   EXPECT_EQ(Matches("a*", "baac"), (Strings{"", "aa", ""}));
   EXPECT_EQ(Matches("", "é"), (Strings{"", ""}));
-  EXPECT_EQ(Matches("a*", ""), (Strings{""}));
+}
+
+// The library looks for nothing in an empty text.
+TEST(RegexTest, AnEmptyTextHasNoMatch) {
+  for (const std::string pattern : {"a*", "", "^", "$", "\\A\\z", "(?!a)"}) {
+    EXPECT_EQ(Matches(pattern, ""), Strings{}) << pattern;
+  }
 }
 
 TEST(RegexTest, LookBehindSeesTheTextBefore) {
