@@ -1,5 +1,5 @@
-// Regular expressions of `tokenizer.json`: Oniguruma with Ruby syntax, the reference's own engine,
-// with the general categories of Unicode 16.
+// Regular expressions of `tokenizer.json`: Oniguruma with its own syntax, as the reference has it,
+// and with the character classes of Unicode 16. Callouts are refused.
 #ifndef MNEME_LOADER_TOKENIZER_REGEX_H_
 #define MNEME_LOADER_TOKENIZER_REGEX_H_
 

@@ -26,10 +26,15 @@ std::vector<std::string> Matches(std::string_view pattern, std::string_view text
 
 using Strings = std::vector<std::string>;
 
-TEST(RegexTest, RubySyntax) {
+TEST(RegexTest, OnigurumaSyntax) {
   EXPECT_EQ(Matches("^a|b$", "ab\nab"), (Strings{"a", "b", "a", "b"}));
   EXPECT_EQ(Matches("[a-z&&[^b]]+", "abc"), (Strings{"a", "c"}));
   EXPECT_EQ(Matches("(?i:'s)", "'S'\xC5\xBF"), (Strings{"'S", "'\xC5\xBF"}));
+  EXPECT_EQ(Matches("\\N", "N\n\xC3\xA9"), (Strings{"N", "\xC3\xA9"}));
+  EXPECT_EQ(Matches("\\O", "O\n"), (Strings{"O", "\n"}));
+  EXPECT_EQ(Matches("(?W:\\w)\\w", "a\xC3\xA9 \xC3\xA9 a"), (Strings{"a\xC3\xA9"}));
+  EXPECT_EQ(Matches("(?<=a+)b", "b ab"), (Strings{"b"}));
+  EXPECT_EQ(Matches("(?y{g})\\X", "e\xCC\x81-"), (Strings{"e\xCC\x81", "-"}));
   EXPECT_EQ(Matches("\\s", "\xE1\xA0\x8E\xE2\x80\x8B\xC2\x85"), (Strings{"\xC2\x85"}));
 }
 
@@ -43,6 +48,28 @@ TEST(RegexTest, AnEmptyTextHasNoMatch) {
   for (const std::string pattern : {"a*", "", "^", "$", "\\A\\z", "(?!a)"}) {
     EXPECT_EQ(Matches(pattern, ""), Strings{}) << pattern;
   }
+}
+
+TEST(RegexTest, LineEndsRepeat) {
+  EXPECT_EQ(Matches("\\R+", "a\r\n\n\nb\r"), (Strings{"\r\n\n\n", "\r"}));
+  EXPECT_EQ(Matches("\\R{2}", "\r\n\n\xE2\x80\xA8\n"), (Strings{"\r\n\n", "\xE2\x80\xA8\n"}));
+  EXPECT_EQ(Matches("\\R", "\r\n\n\r\xC2\x85"), (Strings{"\r\n", "\n", "\r", "\xC2\x85"}));
+  EXPECT_EQ(Matches("(?<=\\R)b", "\nb\r\nb"), (Strings{"b"}));
+}
+
+// No pattern of a file may make the engine call code or keep counts.
+TEST(RegexTest, RefusesCalloutsByName) {
+  for (const std::string pattern : {"(*COUNT)a", "(*MAX{2})a", "(*ERROR)", "(*SKIP)a", "(*x)"}) {
+    const auto regex = Regex::Compile("b|" + pattern);
+    ASSERT_FALSE(regex.ok()) << pattern;
+    EXPECT_EQ(regex.status().code(), absl::StatusCode::kInvalidArgument);
+    const std::string name = "the callout " + pattern.substr(0, pattern.find_first_of("){"));
+    EXPECT_NE(MessageOf(regex.status()).find(name), std::string::npos) << regex.status();
+  }
+  EXPECT_NE(MessageOf(Regex::Compile("(?{x})a").status()).find("the callout (?{...}"),
+            std::string::npos);
+  EXPECT_EQ(Matches("a(*FAIL)|.", "ab"), (Strings{"a", "b"}));
+  EXPECT_EQ(Matches("[(*MAX)]+", "(*)"), (Strings{"(*)"}));
 }
 
 TEST(RegexTest, LookBehindSeesTheTextBefore) {
