@@ -175,6 +175,12 @@ absl::Status Regex::FindAll(std::string_view text, SearchBudget* budget,
     if (found == ONIG_MISMATCH) break;
     const Span match = {static_cast<uint32_t>(region->beg[0]),
                         static_cast<uint32_t>(region->end[0])};
+    // \K in a look-behind can begin a match in the one before. The library goes on for ever then.
+    if (match.begin > match.end || match.begin < last_end) {
+      return absl::InvalidArgumentError(Message("the tokenizer's pattern ", Quote(pattern_),
+                                                " matches a part of this text twice (at byte ",
+                                                match.begin, ")"));
+    }
     if (match.begin == match.end && last_end == static_cast<int64_t>(match.end)) {
       if (from == end) break;
       from += DecodeUtf8(text.substr(from - begin)).size;

@@ -77,6 +77,7 @@ class Regex {
   // Appends the matches in `text` (valid UTF-8, under 2^31 bytes), leftmost first, without overlap.
   // An empty match right behind the match before it does not count, and an empty text has none.
   // RESOURCE_EXHAUSTED when the engine gives up or the budget is spent.
+  // INVALID_ARGUMENT for a match that begins in the one before.
   absl::Status FindAll(std::string_view text, SearchBudget* budget,
                        std::vector<Span>* matches) const;
 

@@ -57,6 +57,21 @@ TEST(RegexTest, LineEndsRepeat) {
   EXPECT_EQ(Matches("(?<=\\R)b", "\nb\r\nb"), (Strings{"b"}));
 }
 
+TEST(RegexTest, MatchesDoNotOverlap) {
+  EXPECT_EQ(Matches("(?<=\\Ka)b", "abab"), (Strings{"ab", "ab"}));
+  EXPECT_EQ(Matches("a\\Kb", "abab"), (Strings{"b", "b"}));
+  for (const std::string pattern : {"(?<=\\K )", "(?<=\\Kab)a|b"}) {
+    const auto regex = Regex::Compile(pattern);
+    ASSERT_TRUE(regex.ok());
+    std::vector<Span> spans;
+    SearchBudget budget;
+    const absl::Status status = regex->FindAll("ab aba", &budget, &spans);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_NE(MessageOf(status).find("matches a part of this text twice"), std::string::npos);
+    EXPECT_LE(spans.size(), 2u);
+  }
+}
+
 // No pattern of a file may make the engine call code or keep counts.
 TEST(RegexTest, RefusesCalloutsByName) {
   for (const std::string pattern : {"(*COUNT)a", "(*MAX{2})a", "(*ERROR)", "(*SKIP)a", "(*x)"}) {
