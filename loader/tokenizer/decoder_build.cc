@@ -192,6 +192,7 @@ absl::Status Decoder::Index(int32_t count,
                             const std::function<std::optional<std::string_view>(int32_t)>& content,
                             SearchBudget* budget) {
   size_t size = 0;
+  budget->Start();
   for (int32_t id = 0; id < count; ++id) {
     const std::optional<std::string_view> token = content(id);
     for (const bool first : {false, true}) {

@@ -3,13 +3,15 @@
 // Oniguruma would define UChar, which is a type of ICU.
 #define ONIG_ESCAPE_UCHAR_COLLISION
 #include <oniguruma.h>
-#include <unicode/uchar.h>
+#include <time.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "loader/text/text.h"
 #include "loader/tokenizer/message.h"
-#include "loader/tokenizer/unicode_data.h"
+#include "loader/tokenizer/regex_encoding.h"
+#include "loader/tokenizer/regex_rewrite.h"
 #include "loader/tokenizer/utf8.h"
 
 namespace mneme::loader::tokenizer_internal {
@@ -23,56 +25,22 @@ constexpr unsigned long kRetriesOfSearch = 100'000'000;
 constexpr size_t kMaxPatternBytes = 64 << 10;
 constexpr unsigned int kMaxPatternDepth = 200;
 
-struct Property {
-  const char* name;
-  uint32_t mask;
-};
-
-// The engine takes 20 properties of ours: those whose characters changed since Unicode 14, which
-// Oniguruma 6.9.8 knows, and which patterns use.
-constexpr Property kProperties[] = {
-    {"L", U_GC_L_MASK},   {"M", U_GC_M_MASK},   {"N", U_GC_N_MASK},   {"P", U_GC_P_MASK},
-    {"S", U_GC_S_MASK},   {"Lu", U_GC_LU_MASK}, {"Ll", U_GC_LL_MASK}, {"Lm", U_GC_LM_MASK},
-    {"Lo", U_GC_LO_MASK}, {"Mn", U_GC_MN_MASK}, {"Mc", U_GC_MC_MASK}, {"Nd", U_GC_ND_MASK},
-    {"Nl", U_GC_NL_MASK}, {"No", U_GC_NO_MASK}, {"Pd", U_GC_PD_MASK}, {"Po", U_GC_PO_MASK},
-    {"Sm", U_GC_SM_MASK}, {"Sc", U_GC_SC_MASK}, {"So", U_GC_SO_MASK}};
-
-// Scripts.txt 16.0.0.
-constexpr OnigCodePoint kHan[] = {
-    22,      0x2E80,  0x2E99,  0x2E9B,  0x2EF3,  0x2F00,  0x2FD5,  0x3005,  0x3005,
-    0x3007,  0x3007,  0x3021,  0x3029,  0x3038,  0x303B,  0x3400,  0x4DBF,  0x4E00,
-    0x9FFF,  0xF900,  0xFA6D,  0xFA70,  0xFAD9,  0x16FE2, 0x16FE3, 0x16FF0, 0x16FF1,
-    0x20000, 0x2A6DF, 0x2A700, 0x2B739, 0x2B740, 0x2B81D, 0x2B820, 0x2CEA1, 0x2CEB0,
-    0x2EBE0, 0x2EBF0, 0x2EE5D, 0x2F800, 0x2FA1D, 0x30000, 0x3134A, 0x31350, 0x323AF};
-
-// The count of ranges, then first and last of each.
-std::vector<OnigCodePoint> RangesOf(uint32_t mask) {
-  const CharTable& table = CharTable::Get();
-  std::vector<OnigCodePoint> ranges = {0};
-  for (OnigCodePoint c = 0; c < 0x110000; ++c) {
-    if (!(table.CategoryMask(c) & mask)) continue;
-    if (ranges.size() > 1 && ranges.back() + 1 == c) {
-      ranges.back() = c;
-    } else {
-      ranges.insert(ranges.end(), {c, c});
-      ++ranges[0];
-    }
-  }
-  return ranges;
-}
-
-// Sets the engine up, once; its error code. The engine keeps pointers to the ranges.
+// Sets the engine up, once; its error code.
 int Initialize() {
   OnigEncoding encodings[] = {ONIG_ENCODING_UTF8};
   if (const int error = onig_initialize(encodings, 1); error != ONIG_NORMAL) return error;
   onig_set_parse_depth_limit(kMaxPatternDepth);
-  static std::vector<OnigCodePoint> ranges[std::size(kProperties)];
-  for (size_t i = 0; i < std::size(kProperties); ++i) {
-    ranges[i] = RangesOf(kProperties[i].mask);
-    const int error = onig_unicode_define_user_property(kProperties[i].name, ranges[i].data());
-    if (error != ONIG_NORMAL) return error;
-  }
-  return onig_unicode_define_user_property("Han", const_cast<OnigCodePoint*>(kHan));
+  return ONIG_NORMAL;
+}
+
+// The engine's own syntax, as the library uses it, without callouts: no pattern may call code.
+OnigSyntaxType* Syntax() {
+  static OnigSyntaxType* const syntax = [] {
+    auto* const made = new OnigSyntaxType(*ONIG_SYNTAX_ONIGURUMA);
+    made->op2 &= ~(ONIG_SYN_OP2_QMARK_BRACE_CALLOUT_CONTENTS | ONIG_SYN_OP2_ASTERISK_CALLOUT_NAME);
+    return made;
+  }();
+  return syntax;
 }
 
 const OnigUChar* Bytes(const char* text) { return reinterpret_cast<const OnigUChar*>(text); }
@@ -86,7 +54,46 @@ std::string EngineMessage(int error, OnigErrorInfo* info) {
   return FirstInvalidUtf8(message) < 0 ? std::string(message) : Quote(message);
 }
 
+// The time that this thread has run.
+SearchBudget::Duration ThreadCpu() {
+  timespec time;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
 }  // namespace
+
+SearchBudget::SearchBudget(Duration limit)
+    : limit_(limit), mark_(Clock::now()), cpu_mark_(ThreadCpu()), looked_at_(mark_) {}
+
+void SearchBudget::Start() {
+  mark_ = Clock::now();
+  if (mark_ - looked_at_ <= kShort) return;
+  cpu_mark_ = ThreadCpu();
+  looked_at_ = mark_;
+}
+
+// A thread that was not interrupted has run as long as the clock says. An interval that may hold an
+// interruption counts no more than the thread has run since the last look at the CPU clock, which
+// was a millisecond before the interval's start at most.
+bool SearchBudget::IsSpent() {
+  const Clock::time_point now = Clock::now();
+  Duration interval = now - mark_;
+  mark_ = now;
+  if (now - looked_at_ > kShort) {
+    const Duration cpu = ThreadCpu();
+    if (interval > kShort) interval = std::min(interval, cpu - cpu_mark_);
+    cpu_mark_ = cpu;
+    looked_at_ = now;
+  }
+  used_ += interval;
+  return used_ > limit_;
+}
+
+bool SearchBudget::IsSpentBySearch(int64_t bytes) {
+  if (bytes < kFewBytes && ++few_bytes_ % kSearchesOfFewBytes != 0) return false;
+  return IsSpent();
+}
 
 struct SearchBudget::EngineMemory {
   EngineMemory() {
@@ -116,13 +123,18 @@ absl::StatusOr<Regex> Regex::Compile(std::string_view pattern) {
     return absl::InvalidArgumentError(Message("a pattern of ", pattern.size(), " bytes; at most ",
                                               kMaxPatternBytes, " are read"));
   }
+  const absl::StatusOr<std::string> rewritten = RewritePattern(pattern);
+  if (!rewritten.ok()) {
+    return absl::InvalidArgumentError(
+        Message("the pattern ", Quote(pattern), ": ", MessageOf(rewritten.status())));
+  }
   Regex regex;
   regex.pattern_ = pattern;
   OnigRegex compiled = nullptr;
   OnigErrorInfo info;
   const int error =
-      onig_new(&compiled, Bytes(pattern.data()), Bytes(pattern.data() + pattern.size()),
-               ONIG_OPTION_NONE, ONIG_ENCODING_UTF8, ONIG_SYNTAX_RUBY, &info);
+      onig_new(&compiled, Bytes(rewritten->data()), Bytes(rewritten->data() + rewritten->size()),
+               ONIG_OPTION_NONE, Unicode16Encoding(), Syntax(), &info);
   if (error != ONIG_NORMAL) {
     return absl::InvalidArgumentError(Message(
         "the pattern ", Quote(pattern), " is refused by Oniguruma: ", EngineMessage(error, &info)));
@@ -133,6 +145,7 @@ absl::StatusOr<Regex> Regex::Compile(std::string_view pattern) {
 
 absl::Status Regex::FindAll(std::string_view text, SearchBudget* budget,
                             std::vector<Span>* matches) const {
+  if (text.empty()) return absl::OkStatus();
   if (budget->memory_ == nullptr) budget->memory_ = std::make_shared<SearchBudget::EngineMemory>();
   OnigMatchParam* const param = budget->memory_->param.get();
   OnigRegion* const region = budget->memory_->region.get();
@@ -147,15 +160,27 @@ absl::Status Regex::FindAll(std::string_view text, SearchBudget* budget,
   while (from <= end) {
     const int found = onig_search_with_param(regex_.get(), begin, end, from, end, region,
                                              ONIG_OPTION_NONE, param);
-    if (found == ONIG_MISMATCH) break;
-    if (found < 0 || budget->IsSpent()) {
-      return absl::ResourceExhaustedError(Message(
-          "the tokenizer's pattern ", Quote(pattern_), " takes too long on this text (at byte ",
-          from - begin, " of a piece of ", text.size(), " bytes): ",
-          found < 0 ? EngineMessage(found, nullptr) : "the time for searches is spent"));
+    if (found < 0 && found != ONIG_MISMATCH) {
+      return absl::ResourceExhaustedError(Message("the tokenizer's pattern ", Quote(pattern_),
+                                                  " takes too long on this text (at byte ",
+                                                  from - begin, " of a piece of ", text.size(),
+                                                  " bytes): ", EngineMessage(found, nullptr)));
     }
+    const int64_t searched_end = found == ONIG_MISMATCH ? end - begin : region->end[0];
+    if (budget->IsSpentBySearch(searched_end - (from - begin))) {
+      return absl::ResourceExhaustedError(Message(
+          "the searches of all the tokenizer's patterns take too long on this text: more than ",
+          budget->limit() / std::chrono::milliseconds(1), " ms of CPU time"));
+    }
+    if (found == ONIG_MISMATCH) break;
     const Span match = {static_cast<uint32_t>(region->beg[0]),
                         static_cast<uint32_t>(region->end[0])};
+    // \K in a look-behind can begin a match in the one before. The library goes on for ever then.
+    if (match.begin > match.end || match.begin < last_end) {
+      return absl::InvalidArgumentError(Message("the tokenizer's pattern ", Quote(pattern_),
+                                                " matches a part of this text twice (at byte ",
+                                                match.begin, ")"));
+    }
     if (match.begin == match.end && last_end == static_cast<int64_t>(match.end)) {
       if (from == end) break;
       from += DecodeUtf8(text.substr(from - begin)).size;

@@ -62,6 +62,8 @@ struct Tokenizer::Parts {
 
   // What one Encode works with.
   struct Work {
+    explicit Work(size_t text_bytes) : budget(internal::SearchBudget::LimitFor(text_bytes)) {}
+
     internal::SearchBudget budget;
     internal::Bpe::Scratch bpe;
     internal::Pieces pieces;
@@ -139,11 +141,13 @@ absl::Status Tokenizer::Parts::EncodeSection(std::string_view section, bool at_s
   size_t leading = at_start && !section.empty() ? internal::DecodeUtf8(section).size : 0;
   if (!normalizer.IsIdentity()) {
     work->normalized.assign(section);
+    work->budget.Start();
     if (absl::Status s =
             normalizer.Normalize(&work->budget, &work->normalized, at_start ? &leading : nullptr);
         !s.ok()) {
       return s;
     }
+    work->budget.Stop();
     section = work->normalized;
   }
   work->sections.clear();
@@ -157,10 +161,12 @@ absl::Status Tokenizer::Parts::EncodeSection(std::string_view section, bool at_s
     }
     const size_t before = static_cast<size_t>(part.text.data() - section.data());
     const size_t first = leading > before ? std::min(leading - before, part.text.size()) : 0;
+    work->budget.Start();
     if (absl::Status s = pre_tokenizer.Run(part.text, first, &work->budget, &work->pieces);
         !s.ok()) {
       return s;
     }
+    work->budget.Stop();
     for (const internal::Span& span : work->pieces.spans) {
       if (absl::Status s = bpe.Encode(work->pieces.Piece(span), &work->bpe, &work->ids); !s.ok()) {
         return s;
@@ -207,7 +213,7 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
     return absl::InvalidArgumentError(
         Message("the text is not UTF-8 at byte ", invalid, " of ", text.size()));
   }
-  Parts::Work work;
+  Parts::Work work(text.size());
   if (add_special) work.ids = parts_->post_processor.before();
   std::vector<internal::Section> sections;
   if (absl::Status s = parts_->added.Split(text, /*normalized=*/false, &sections); !s.ok()) {
