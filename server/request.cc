@@ -95,7 +95,8 @@ absl::Status FillPrompt(const v1::GenerateRequest& request, const loader::Tokeni
             "text: the model has no tokenizer; send the prompt as token_ids");
       }
       const bool add_special = !request.has_add_special_tokens() || request.add_special_tokens();
-      absl::StatusOr<std::vector<int32_t>> ids = tokenizer->Encode(request.text(), add_special);
+      absl::StatusOr<std::vector<int32_t>> ids =
+          tokenizer->Encode(request.text(), add_special, limits.max_prompt_tokens);
       if (!ids.ok()) {
         return absl::Status(ids.status().code(), absl::StrCat("text: ", ids.status().message()));
       }

@@ -145,7 +145,7 @@ TEST_F(FillPromptTest, TheLimitCountsTokens) {
   EXPECT_TRUE(Fill(wire, 4).ok());
   const absl::Status status = Fill(wire, 3);
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(status.message(), "text: the prompt has 4 tokens, the limit is 3");
+  EXPECT_EQ(status.message(), "text: more than 3 tokens, which is the limit");
 }
 
 TEST_F(FillPromptTest, ATextNeedsATokenizer) {

@@ -62,9 +62,16 @@ struct Tokenizer::Parts {
 
   // What one Encode works with.
   struct Work {
-    explicit Work(size_t text_bytes) : budget(internal::SearchBudget::LimitFor(text_bytes)) {}
+    Work(size_t text_bytes, int64_t most)
+        : budget(internal::SearchBudget::LimitFor(text_bytes)), most_ids(most) {}
+    absl::Status CheckIds() const {
+      if (static_cast<int64_t>(ids.size()) <= most_ids) return absl::OkStatus();
+      return absl::ResourceExhaustedError(
+          internal::Message("more than ", most_ids, " tokens, which is the limit"));
+    }
 
     internal::SearchBudget budget;
+    const int64_t most_ids;
     internal::Bpe::Scratch bpe;
     internal::Pieces pieces;
     std::string normalized;
@@ -155,6 +162,7 @@ absl::Status Tokenizer::Parts::EncodeSection(std::string_view section, bool at_s
     return s;
   }
   for (const internal::Section& part : work->sections) {
+    if (absl::Status s = work->CheckIds(); !s.ok()) return s;
     if (part.token != nullptr) {
       work->ids.push_back(part.token->id);
       continue;
@@ -171,6 +179,7 @@ absl::Status Tokenizer::Parts::EncodeSection(std::string_view section, bool at_s
       if (absl::Status s = bpe.Encode(work->pieces.Piece(span), &work->bpe, &work->ids); !s.ok()) {
         return s;
       }
+      if (absl::Status s = work->CheckIds(); !s.ok()) return s;
     }
   }
   return absl::OkStatus();
@@ -203,8 +212,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view jso
   return std::unique_ptr<Tokenizer>(new Tokenizer(*std::move(parts)));
 }
 
-absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
-                                                       bool add_special) const {
+absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text, bool add_special,
+                                                       int64_t most_ids) const {
   if (static_cast<int64_t>(text.size()) > kMaxEncodeBytes) {
     return absl::InvalidArgumentError(
         Message("a text of ", text.size(), " bytes; at most ", kMaxEncodeBytes, " are tokenized"));
@@ -213,13 +222,14 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
     return absl::InvalidArgumentError(
         Message("the text is not UTF-8 at byte ", invalid, " of ", text.size()));
   }
-  Parts::Work work(text.size());
+  Parts::Work work(text.size(), most_ids);
   if (add_special) work.ids = parts_->post_processor.before();
   std::vector<internal::Section> sections;
   if (absl::Status s = parts_->added.Split(text, /*normalized=*/false, &sections); !s.ok()) {
     return s;
   }
   for (const internal::Section& section : sections) {
+    if (absl::Status s = work.CheckIds(); !s.ok()) return s;
     if (section.token != nullptr) {
       work.ids.push_back(section.token->id);
       continue;
@@ -231,6 +241,7 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
     const std::vector<int32_t>& behind = parts_->post_processor.behind();
     work.ids.insert(work.ids.end(), behind.begin(), behind.end());
   }
+  if (absl::Status s = work.CheckIds(); !s.ok()) return s;
   return std::move(work.ids);
 }
 

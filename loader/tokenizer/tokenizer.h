@@ -8,6 +8,7 @@
 #define MNEME_LOADER_TOKENIZER_TOKENIZER_H_
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -37,8 +38,11 @@ class Tokenizer {
   // text: valid UTF-8, at most kMaxEncodeBytes, else INVALID_ARGUMENT with the byte offset or the
   // size; also where the library has no ids for it (docs/tokenizers.md, added tokens). add_special:
   // run the post-processor (a BOS token in front, say). RESOURCE_EXHAUSTED when the file's regular
-  // expression reaches a limit on this text: an error, never a wrong split.
-  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special) const;
+  // expression reaches a limit on this text: an error, never a wrong split; and as soon as there
+  // are more than most_ids.
+  absl::StatusOr<std::vector<int32_t>> Encode(
+      std::string_view text, bool add_special,
+      int64_t most_ids = std::numeric_limits<int64_t>::max()) const;
 
   // The text of ids. Unknown ids are skipped, special ones too if skip_special. Always valid UTF-8:
   // bytes that are none become U+FFFD.

@@ -168,6 +168,21 @@ TEST(TokenizerTest, HostileFilesCostLittle) {
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
 }
 
+TEST(TokenizerTest, MoreIdsThanAskedForAreNotMade) {
+  const auto tokenizer = LoadFolder("demo");
+  const std::string text = "one two<|endoftext|>three";
+  const auto ids = tokenizer->Encode(text, false);
+  ASSERT_TRUE(ids.ok());
+  const auto most = static_cast<int64_t>(ids->size());
+  EXPECT_EQ(*tokenizer->Encode(text, false, most), *ids);
+  for (int64_t fewer = 0; fewer < most; ++fewer) {
+    const absl::Status status = tokenizer->Encode(text, false, fewer).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(MessageOf(status),
+              "more than " + std::to_string(fewer) + " tokens, which is the limit");
+  }
+}
+
 // 1 MB in under a second is measured by tokenizer_bench; here it must only not be quadratic.
 TEST(TokenizerTest, AMegabyteIsNotQuadratic) {
   for (const std::string folder : {"demo", "llama3", "llama2", "metaspace_first"}) {
