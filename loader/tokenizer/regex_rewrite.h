@@ -11,9 +11,8 @@ namespace mneme::loader::tokenizer_internal {
 
 // A pattern in Oniguruma's own syntax that means the same. Outside of brackets and comments:
 //
-//   \R                 an atomic group; 6.9.8 repeats its own \R wrongly (`\R+` on "\n\n"). Not in
-//   a
-//                      look-behind, where both releases take it for \r\n only.
+//   \R                 an atomic group; 6.9.8 repeats its own \R wrongly (`\R+` on "\n\n"). Not
+//                      in a look-behind, where both releases take it for \r\n only.
 //   \p{Word}           \w, which has six characters of Latin 1 more than [\w]
 //   (*FAIL)            (?!)
 //   (*MISMATCH)        (?!)
