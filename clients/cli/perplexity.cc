@@ -38,9 +38,6 @@ class LossObserver : public TokenObserver {
   const int64_t window_;
 };
 
-// Of a text. Its losses take twice as much again.
-constexpr int64_t kMostTextBytes = int64_t{1} << 30;
-
 // Also what no prompt holds and nobody else looks at: the token behind the last window.
 absl::Status CheckTokens(const PerplexityOptions& options, const std::vector<int32_t>& ids,
                          const loader::ModelDescription& model) {
@@ -82,7 +79,8 @@ double NegativeLogProbability(std::span<const float> logits, int32_t id) {
 }
 
 absl::StatusOr<PerplexityResult> Perplexity(const PerplexityOptions& options) {
-  const absl::StatusOr<std::string> text = loader::ReadSmallFile(options.text_path, kMostTextBytes);
+  const absl::StatusOr<std::string> text =
+      loader::ReadSmallFile(options.text_path, loader::kMaxEncodeBytes);
   if (!text.ok()) return text.status();
   const absl::StatusOr<std::unique_ptr<loader::Tokenizer>> tokenizer =
       loader::Tokenizer::Load(options.model.model_directory);

@@ -30,9 +30,9 @@ struct PerplexityResult {
 
 // With ids t of the whole text and windows of W tokens, window w predicts t[wW+1 ... wW+W] from
 // t[wW ... wW+W-1] and nothing before; a last window that is not full is left out. Errors:
-// NOT_FOUND for the file, INVALID_ARGUMENT for a text too short or of more than 1 GiB, one with a
-// token that the model does not have, a window that the context does not hold, or a model without a
-// tokenizer.
+// NOT_FOUND for the file, INVALID_ARGUMENT for a text too short or of more than
+// loader::kMaxEncodeBytes, one with a token that the model does not have, a window that the context
+// does not hold, or a model without a tokenizer.
 absl::StatusOr<PerplexityResult> Perplexity(const PerplexityOptions& options);
 
 // -log softmax(logits)[id], summed in float64. REQUIRES: 0 <= id < logits.size().

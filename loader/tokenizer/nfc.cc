@@ -61,21 +61,30 @@ bool IsMark(const icu::FilteredNormalizer2& nfd, char32_t c) {
   return c == 0x0F73 || c == 0x0F75 || c == 0x0F81;
 }
 
-// Appends a run of marks, decomposed and in canonical order, which changes no normal form.
-void AppendSorted(const icu::FilteredNormalizer2& nfd, std::string_view run, std::string* out) {
-  std::vector<std::pair<uint8_t, char32_t>> marks;
+// visit(part, combining class, is the first of its character's) for each part of the decomposition,
+// in the order of the text.
+template <class Visit>
+void ForEachPart(const icu::FilteredNormalizer2& nfd, std::string_view text, const Visit& visit) {
   icu::UnicodeString decomposed;
-  while (!run.empty()) {
-    const Utf8Char c = DecodeUtf8(run);
-    run.remove_prefix(c.size);
+  while (!text.empty()) {
+    const Utf8Char c = DecodeUtf8(text);
+    text.remove_prefix(c.size);
     if (!nfd.getDecomposition(static_cast<UChar32>(c.code_point), decomposed)) {
       decomposed = static_cast<UChar32>(c.code_point);
     }
     for (int32_t i = 0; i < decomposed.length(); i = decomposed.moveIndex32(i, 1)) {
-      const UChar32 mark = decomposed.char32At(i);
-      marks.push_back({nfd.getCombiningClass(mark), static_cast<char32_t>(mark)});
+      const UChar32 part = decomposed.char32At(i);
+      visit(static_cast<char32_t>(part), nfd.getCombiningClass(part), i == 0);
     }
   }
+}
+
+// Appends a run of marks, decomposed and in canonical order, which changes no normal form.
+void AppendSorted(const icu::FilteredNormalizer2& nfd, std::string_view run, std::string* out) {
+  std::vector<std::pair<uint8_t, char32_t>> marks;
+  ForEachPart(nfd, run, [&](char32_t mark, uint8_t combining_class, bool) {
+    marks.push_back({combining_class, mark});
+  });
   std::stable_sort(marks.begin(), marks.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   for (const auto& [combining_class, mark] : marks) AppendUtf8(mark, out);
@@ -123,20 +132,10 @@ std::vector<Aligned> Decompose(const icu::FilteredNormalizer2& nfd, std::string_
     });
     run = all.size();
   };
-  icu::UnicodeString decomposed;
-  while (!text.empty()) {
-    const Utf8Char c = DecodeUtf8(text);
-    text.remove_prefix(c.size);
-    if (!nfd.getDecomposition(static_cast<UChar32>(c.code_point), decomposed)) {
-      decomposed = static_cast<UChar32>(c.code_point);
-    }
-    for (int32_t i = 0; i < decomposed.length(); i = decomposed.moveIndex32(i, 1)) {
-      const UChar32 part = decomposed.char32At(i);
-      const uint8_t combining_class = nfd.getCombiningClass(part);
-      if (combining_class == 0) sort_run();
-      all.push_back({static_cast<char32_t>(part), i == 0 ? 0 : 1, combining_class});
-    }
-  }
+  ForEachPart(nfd, text, [&](char32_t part, uint8_t combining_class, bool is_first) {
+    if (combining_class == 0) sort_run();
+    all.push_back({part, is_first ? 0 : 1, combining_class});
+  });
   sort_run();
   return all;
 }
